@@ -1,0 +1,15 @@
+"""ESPCN super-resolution: models as values, run by ONNX Runtime, OpenVINO or torch.
+
+    card = espcn.describe("general-x3")          facts, from the file's header and numbers
+    upscaler = espcn.load("general-x3")          callable on (band, y, x) float32 with a halo
+
+Importing this package imports numpy and nothing heavier.
+"""
+
+from espcn.card import Card
+from espcn.errors import ModelError
+from espcn.foreign import import_checkpoint
+from espcn.models import describe, shipped
+from espcn.upscaler import Upscaler, load
+
+__all__ = ["Card", "ModelError", "Upscaler", "describe", "import_checkpoint", "load", "shipped"]

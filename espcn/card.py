@@ -1,0 +1,70 @@
+"""A model's facts, read from its weights file without running it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from espcn.weights import Activation, Weights
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a caller must know to feed a model, and what a reader wants to know about it."""
+
+    name: str
+    """As it is asked for: a shipped model, `bicubic`, `nearest`, or the stem of a weights file."""
+
+    scale: int
+    """Output pixels per input pixel along each axis."""
+
+    bands: int
+    """Bands the model mixes; 1 means that it is applied to each band by itself, however many."""
+
+    halo: int
+    """Receptive-field radius in low-resolution pixels: the context a tile needs on every side."""
+
+    activation: Activation
+    """Between the layers; `none` for the models without layers."""
+
+    skip: bool
+    """Whether the bicubic enlargement of the input is part of the output."""
+
+    equivariant: bool
+    """Whether SR(a*x + b) = a*SR(x) + b for every a > 0: then any unit and range will do."""
+
+    input_range: tuple[float, float] | None
+    """The range the network was trained on, to which scenes must be brought; None if any will do."""
+
+    sha256: str
+    """Of the weights file's bytes; for models without a file, of their description."""
+
+    metrics: Mapping[str, float]
+    """Measured quality in dB, such as `set5_psnr_y` and `set5_psnr_y_bicubic`; may be empty."""
+
+    provenance: Mapping[str, str]
+    """Training sets, degradation, recipe, minutes, terms; may be empty."""
+
+    def as_dict(self) -> dict[str, object]:
+        """The facts as plain values, in the order of the fields."""
+        return asdict(self)
+
+    def as_json(self) -> str:
+        """The facts as one JSON object."""
+        return json.dumps(self.as_dict(), indent=2)
+
+
+def card_of(weights: Weights, *, name: str, sha256: str) -> Card:
+    """The card of a network; `sha256` stands for the numbers, whether in a file or not."""
+    return Card(
+        name=name,
+        scale=weights.scale,
+        bands=weights.bands,
+        halo=weights.halo,
+        activation=weights.activation if weights.layers else "none",
+        skip=weights.skip,
+        equivariant=weights.equivariant,
+        input_range=None if weights.equivariant else weights.input_range,
+        sha256=sha256,
+        metrics=weights.metrics,
+        provenance=weights.provenance,
+    )

@@ -1,0 +1,59 @@
+"""Inference on the CPU in float32 with ONNX Runtime, the default.
+
+Every output pixel is the same to the bit in whatever tile it is computed. Where ONNX Runtime has
+blocked kernels for the processor (x86-64) that holds for any shape; elsewhere it convolves by
+matrix products and cuts long sums in two when a layer has 64 output pixels or fewer, which changes
+their last bits. Tiles are therefore grown to at least `_SMALLEST` pixels per side, and the
+growth is cut off again.
+"""
+
+import numpy as np
+
+from espcn.graph import square_of, whole_graph
+from espcn.sessions import Pixels, missing
+from espcn.weights import Weights
+
+BLOCK = 256
+"""Side of a block in low-resolution pixels: its maps stay near the core, its halo costs 3 %."""
+
+_SMALLEST = 32
+
+
+class OnnxRuntimeSession:
+    """One network in ONNX Runtime; `run` works on the calling thread when `threads` is 1."""
+
+    def __init__(self, weights: Weights, *, threads: int) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise missing("onnxruntime", "onnxruntime") from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(
+            whole_graph(weights), options, providers=["CPUExecutionProvider"]
+        )
+        self._square = square_of(weights)
+        self._halo = weights.halo
+        self._scale = weights.scale
+
+    def run(self, pixels: Pixels) -> Pixels:
+        """(C, h + 2*halo, w + 2*halo) -> (C, h*r, w*r) for any h, w >= 1."""
+        height, width = (side - 2 * self._halo for side in pixels.shape[1:])
+        grown = grow(pixels, multiple=self._square, smallest=_SMALLEST + 2 * self._halo)
+        fine: Pixels = self._session.run(None, {"pixels": grown[None]})[0][0]
+        return fine[:, : height * self._scale, : width * self._scale]
+
+
+def grow(pixels: Pixels, *, multiple: int, smallest: int) -> Pixels:
+    """Zeros after the last row and column until both sides suit; the input itself if they do."""
+    sides = [max(side, smallest) for side in pixels.shape[1:]]
+    after = [
+        side + (-side) % multiple - length
+        for side, length in zip(sides, pixels.shape[1:], strict=True)
+    ]
+    if not any(after):
+        return pixels
+    return np.pad(pixels, [(0, 0), (0, after[0]), (0, after[1])])

@@ -1,0 +1,22 @@
+"""What runs a network: a `Session` per backend, each in a module of its own."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espcn.errors import ModelError
+
+Pixels = NDArray[np.float32]
+
+
+class Session(Protocol):
+    """A loaded network, shared by the threads of a process."""
+
+    def run(self, pixels: Pixels) -> Pixels:
+        """(C, h + 2*halo, w + 2*halo) -> (C, h*r, w*r); C is the network's own band count."""
+
+
+def missing(package: str, extra: str) -> ModelError:
+    """The error for a package that is not installed."""
+    return ModelError(f"{package} is not installed: pip install 'espcn[{extra}]'")

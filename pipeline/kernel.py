@@ -1,0 +1,179 @@
+"""The pure heart of a tile: source pixels in, finished fine pixels out.
+
+fill -> mirror -> network, block by block -> crop -> round -> restore what must come back exactly.
+No files, no Dask: the tiled run, the lazy façade and the tests all call the same function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.fill import fill_nearest
+from pipeline.profile import Profile
+from pipeline.radiometry import Mask, Pixels, Radiometry, as_code, replicate, validity
+from pipeline.tiling import Tile, Tiling, Window
+
+
+class Upscaler(Protocol):
+    """A network as seen from here; `espcn.load` returns one. Pickles by address."""
+
+    @property
+    def scale(self) -> int:
+        """Fine pixels per LR pixel along one axis."""
+
+    @property
+    def halo(self) -> int:
+        """LR pixels of context consumed on each side."""
+
+    @property
+    def bands(self) -> int:
+        """Bands it takes at once; 1 means any number, one by one."""
+
+    @property
+    def block(self) -> int:
+        """Side, in LR pixels and without halo, of the blocks it is fast on."""
+
+    @property
+    def fixed(self) -> bool:
+        """Whether every block must have exactly that side and lie on one grid to be exact."""
+
+    @property
+    def native(self) -> bool:
+        """Whether it takes any data type and returns the same (pixel replication)."""
+
+    def __call__(self, pixels: NDArray[np.float32], /) -> NDArray[np.float32]:
+        """(band, h + 2 halo, w + 2 halo) to (band, h * scale, w * scale), float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How every tile of a scene is made."""
+
+    profile: Profile
+    """The scene."""
+    tiling: Tiling
+    """Its cut."""
+    radiometry: Radiometry
+    """Its values."""
+    upscaler: Upscaler
+    """The network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fine:
+    """The finished pixels of a tile."""
+
+    pixels: Pixels
+    """(band, y, x) on the fine grid, in the source's data type."""
+    valid: Mask | None
+    """(band, y, x), True where valid; None if all are."""
+    clipped: int = 0
+    """Values that did not fit the data type."""
+
+
+def make_tiling(height: int, width: int, upscaler: Upscaler, *, side: int) -> Tiling:
+    """The tiling that suits the network: its halo, and its grid of blocks where it needs one."""
+    align = upscaler.block if upscaler.fixed else 1
+    return Tiling(height, width, upscaler.scale, side, halo=upscaler.halo, align=align)
+
+
+def upscale_tile(recipe: Recipe, tile: Tile, pixels: Pixels, mask: Mask | None) -> Fine:
+    """Upscale one tile.
+
+    `pixels` is (band, y, x) on `tiling.read(tile)`; `mask` (y, x) the per-dataset mask there, or
+    None. Light bands go through the network, all others to the fine grid by nearest neighbour;
+    invalid and saturated pixels come back exactly.
+    """
+    valid = validity(recipe.profile, pixels, mask)
+    light = () if recipe.upscaler.native else recipe.profile.light
+    fine = np.empty((len(pixels), *tile.write.shape), pixels.dtype)
+    clipped = sum(_infer(recipe, tile, pixels, valid, fine, g) for g in _groups(recipe, light))
+    for band in range(len(pixels)):
+        if band not in light:
+            fine[band] = _nearest(recipe.tiling, tile, pixels[band])
+        else:
+            _restore(recipe, tile, pixels[band], None if valid is None else valid[band], fine[band])
+    return Fine(fine, None if valid is None else _nearest(recipe.tiling, tile, valid), clipped)
+
+
+def _groups(recipe: Recipe, light: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """Bands that go through the network together."""
+    for start in range(0, len(light), recipe.upscaler.bands):
+        yield light[start : start + recipe.upscaler.bands]
+
+
+def _infer(
+    recipe: Recipe,
+    tile: Tile,
+    pixels: Pixels,
+    valid: Mask | None,
+    fine: Pixels,
+    group: tuple[int, ...],
+) -> int:
+    """Write the network's values of the bands in `group` into `fine`; count the clipped ones."""
+    tiling, radiometry = recipe.tiling, recipe.radiometry
+    seen = tiling.core(tile).grow(tiling.halo)
+    field = np.stack([_field(recipe, pixels, valid, band) for band in group])
+    field = mirror(field, tiling.read(tile), seen)
+    clipped = 0
+    for block in _blocks(recipe, tile):
+        context = block.grow(tiling.halo).within(seen).slices
+        light = recipe.upscaler(np.ascontiguousarray(field[:, *context]))
+        ground = block.fine(tiling.scale)
+        part = ground.overlap(tile.write)
+        source, target = part.within(ground).slices, part.within(tile.write).slices
+        for values, band in zip(light, group, strict=True):
+            fine[band][target], lost = radiometry.from_network(values[source], band=band)
+            clipped += lost
+    return clipped
+
+
+def _field(recipe: Recipe, pixels: Pixels, valid: Mask | None, band: int) -> NDArray[np.float32]:
+    """What the network sees of a band: centred, and filled where invalid."""
+    light = recipe.radiometry.to_network(pixels[band], band=band)
+    if valid is None:
+        return light
+    return fill_nearest(light, valid[band], reach=recipe.tiling.reach)
+
+
+def mirror(field: NDArray[np.float32], have: Window, want: Window) -> NDArray[np.float32]:
+    """`field` (band, y, x) on the window `have`, cropped and mirrored symmetrically to `want`."""
+    inside = have.overlap(want)
+    field = field[:, *inside.within(have).slices]
+    rows = (inside.y - want.y, want.stop_y - inside.stop_y)
+    columns = (inside.x - want.x, want.stop_x - inside.stop_x)
+    if not any((*rows, *columns)):
+        return field
+    return np.pad(field, ((0, 0), rows, columns), mode="symmetric")
+
+
+def _blocks(recipe: Recipe, tile: Tile) -> Iterator[Window]:
+    """The LR blocks that go through the network one at a time, skipping what no pixel needs."""
+    tiling = recipe.tiling
+    for block in tiling.core(tile).cut(recipe.upscaler.block):
+        part = block.fine(tiling.scale).overlap(tile.write)
+        if part.height and part.width:
+            yield block
+
+
+def _nearest(tiling: Tiling, tile: Tile, values: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Values (..., y, x) on the read window, by nearest neighbour on the write window."""
+    near = tile.write.coarse(tiling.scale)
+    fine = replicate(values[..., *near.within(tiling.read(tile)).slices], scale=tiling.scale)
+    return fine[..., *tile.write.within(near.fine(tiling.scale)).slices]
+
+
+def _restore(recipe: Recipe, tile: Tile, pixels: Pixels, valid: Mask | None, fine: Pixels) -> None:
+    """Bring back invalid and saturated values of one band (y, x) exactly, in place."""
+    keep = np.zeros(pixels.shape, bool) if valid is None else ~valid
+    ceiling = as_code(recipe.radiometry.saturated, pixels.dtype)
+    if ceiling is not None:
+        keep |= pixels == ceiling
+    if keep.any():
+        where = _nearest(recipe.tiling, tile, keep)
+        np.copyto(fine, _nearest(recipe.tiling, tile, pixels), where=where)

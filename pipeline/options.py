@@ -1,0 +1,107 @@
+"""What a user may choose, with its defaults; the only place where they stand.
+
+Facts that can be computed (halo, chunk sizes) are not options. `workflows.config` fills these
+from YAML, `--set` and the command line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pipeline.pyramid import Method
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """How the input is read."""
+
+    bands: tuple[int, ...] | None = None
+    """1-based numbers of the bands to take, in that order; None for all."""
+    drivers: tuple[str, ...] = ("GTiff", "COG", "JP2OpenJPEG", "VRT", "PNG", "JPEG", "Zarr")
+    """GDAL drivers (and Zarr) that may open a file; anything else is refused."""
+    remote: bool = False
+    """Whether URLs and GDAL's /vsi paths may be opened."""
+    categorical: Literal["refuse", "nearest", "light"] = "refuse"
+    """Palette images and bit masks: refuse, upscale by nearest neighbour, or treat as light."""
+    max_pixels: int = 10**11
+    """Most pixels (rows x columns) that a header may claim."""
+
+
+@dataclass(frozen=True, slots=True)
+class RadiometryOptions:
+    """How values are understood."""
+
+    input_range: tuple[float, float] | None = None
+    """(low, high) in source values that maps to the range a network was trained on. Only for
+    networks that declare one; values beyond it are not clipped."""
+    saturated: float | Literal["auto", "none"] = "auto"
+    """Value that comes back exactly; auto: what the source declares."""
+    nodata: float | None = None
+    """Overrides the value that marks invalid pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class TilingOptions:
+    """How the work is cut."""
+
+    tile: int | None = None
+    """Side of an output tile in output pixels, a multiple of 512; None: the plan chooses."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """How outputs are written."""
+
+    compress: Literal["deflate", "zstd", "lerc", "lzw", "none"] = "deflate"
+    """Lossless compression of GeoTIFF tiles and, where it exists there, of Zarr chunks."""
+    overviews: Literal["auto", "average", "nearest", "mode", "none"] = "auto"
+    """Overviews; auto: average for light, mode for categories."""
+    statistics: bool = True
+    """Whether band statistics are written."""
+    zarr_format: Literal[2, 3] = 3
+    """Version of the Zarr specification."""
+    zarr_sharded: bool = True
+    """Whether Zarr v3 arrays are sharded (one object per tile and level)."""
+
+    def method(self, *, categorical: bool) -> Method | None:
+        """The overview method, or None for no overviews."""
+        if self.overviews == "none":
+            return None
+        if self.overviews != "auto":
+            return self.overviews
+        return "mode" if categorical else "average"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportOptions:
+    """What is written beside the outputs."""
+
+    report: bool = True
+    """Whether OUTPUT.report.json is written."""
+    preview: bool = False
+    """Whether OUTPUT.preview.png (LR | bicubic | SR) is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterOptions:
+    """Where tiles are made."""
+
+    cluster: str = "local"
+    """local, a scheduler's address, a YAML file, or the import path of a cluster class."""
+    workers: int | None = None
+    """Worker processes; None: from cores and memory. 0: threads of this process."""
+    threads: int | None = None
+    """Threads per worker; None: from cores."""
+    memory: str | None = None
+    """Memory limit of a worker, such as '4GiB'; None: its share of this machine's."""
+    options: dict[str, str | int | float | bool] = field(default_factory=dict)
+    """Keyword arguments of the cluster class."""
+    scale: int | None = None
+    """Workers to ask a cluster class for."""
+    adapt: tuple[int, int] | None = None
+    """(least, most) workers of an adaptive cluster class."""
+    timeout: float = 60.0
+    """Seconds to wait for the first worker."""
+    attempts: int = 3
+    """Times that a tile is tried before the job fails."""

@@ -1,0 +1,103 @@
+"""The facts of a raster, read from its header: what a plan is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from pipeline.georef import Georef
+
+Role = Literal["light", "alpha", "category"]
+"""What a band's values are: light is super-resolved, all else goes to the fine grid by nearest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """The facts of one band."""
+
+    number: int
+    """1-based number in the source."""
+    description: str | None = None
+    """Name, as shown by GIS programs."""
+    unit: str | None = None
+    """Unit of the scaled values."""
+    scale: float = 1.0
+    """Physical value = value * scale + offset."""
+    offset: float = 0.0
+    """Physical value = value * scale + offset."""
+    colour: str = "undefined"
+    """Colour interpretation, by rasterio's names ('red', 'alpha', ...)."""
+    role: Role = "light"
+    """Light, alpha or category."""
+    tags: dict[str, str] = field(default_factory=dict)
+    """Metadata of the band in the default domain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Tells one version of a file from another without reading its pixels."""
+
+    size: int
+    """Bytes of all files of the source."""
+    mtime_ns: int
+    """Youngest modification time among them, in nanoseconds since the epoch."""
+    digest: str
+    """sha256 over names, sizes, modification times and the first 64 KiB of each file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Everything that is known of a raster before a pixel is read."""
+
+    uri: str
+    """Absolute path."""
+    driver: str
+    """Format, by GDAL's short name ('GTiff', 'PNG', 'Zarr', ...)."""
+    height: int
+    """Rows."""
+    width: int
+    """Columns."""
+    dtype: str
+    """numpy's name of the data type, the same for all bands."""
+    bands: tuple[Band, ...]
+    """The selected bands, in order."""
+    identity: Identity
+    """Which version of the file this is."""
+    georef: Georef = field(default_factory=Georef)
+    """Where it lies."""
+    nodata: float | None = None
+    """Value that marks invalid pixels in every band; NaN where NaN is declared."""
+    mask: bool = False
+    """Whether a per-dataset mask (internal or .msk) tells validity."""
+    saturated: float | None = None
+    """Value at which the sensor saturates: comes back exactly."""
+    tags: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Dataset metadata by domain; '' is the default one."""
+    colormap: dict[int, tuple[int, int, int, int]] | None = None
+    """RGBA by value for palette images."""
+    block: tuple[int, int] = (1, 1)
+    """(height, width) of the blocks that the file is stored in."""
+    pixel_interleaved: bool = False
+    """Whether all bands of a pixel are stored together."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(bands, height, width)."""
+        return (len(self.bands), self.height, self.width)
+
+    @property
+    def light(self) -> tuple[int, ...]:
+        """0-based positions of the bands to super-resolve."""
+        return tuple(i for i, band in enumerate(self.bands) if band.role == "light")
+
+    @property
+    def alpha(self) -> int | None:
+        """0-based position of the alpha band, if there is one."""
+        return next((i for i, band in enumerate(self.bands) if band.role == "alpha"), None)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all pixels, uncompressed."""
+        return int(np.prod(self.shape, dtype=object)) * np.dtype(self.dtype).itemsize

@@ -1,0 +1,110 @@
+"""Overviews: each level halves the one below, 2 x 2 pixels into one.
+
+A level needs no neighbours, so a tile makes its own as deep as it is divisible; `halve` of the
+parts equals the part of `halve`. Averages leave out invalid pixels and are rounded half up.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from pipeline.radiometry import Mask, Pixels, avoid_nodata
+
+Method = Literal["average", "nearest", "mode"]
+"""How four pixels become one; mode prefers the first of equally frequent values."""
+
+BLOCK = 512
+"""Side of the blocks of tiled outputs, and of the smallest tile."""
+
+
+def level_shapes(height: int, width: int) -> tuple[tuple[int, int], ...]:
+    """(height, width) of each level, full resolution first, until one block holds it."""
+    shapes = [(height, width)]
+    while max(shapes[-1]) > BLOCK:
+        height, width = shapes[-1]
+        shapes.append((-(-height // 2), -(-width // 2)))
+    return tuple(shapes)
+
+
+def levels_within(side: int) -> int:
+    """How many levels above full resolution are made of whole blocks in a tile of that side."""
+    blocks = side // BLOCK
+    return (blocks & -blocks).bit_length() - 1
+
+
+def halve(
+    pixels: Pixels, valid: Mask | None, *, method: Method, nodata: float | None = None
+) -> tuple[Pixels, Mask | None]:
+    """(pixels, valid) at half the resolution; both (band, y, x), odd sizes round up."""
+    pixels = _even(pixels)
+    if valid is not None:
+        valid = _even(valid)
+        valid = None if valid.all() else valid
+    if method == "nearest":
+        return pixels[:, ::2, ::2], None if valid is None else valid[:, ::2, ::2]
+    if method == "mode":
+        return _mode(pixels, valid)
+    if valid is None:
+        return avoid_nodata(_mean(pixels), nodata), None
+    return _masked_mean(pixels, valid, nodata)
+
+
+def _even(values: Pixels) -> Pixels:
+    """The last row and column repeated where their number is odd."""
+    odd = (values.shape[1] % 2, values.shape[2] % 2)
+    if not any(odd):
+        return values
+    return np.pad(values, ((0, 0), (0, odd[0]), (0, odd[1])), mode="edge")
+
+
+def _accumulator(dtype: np.dtype[np.generic]) -> np.dtype[np.generic]:
+    """A type that holds the sum of four values without loss."""
+    if dtype.kind == "f":
+        return np.dtype(np.float64)
+    return np.dtype(np.int32 if dtype.itemsize <= 2 else np.int64)
+
+
+def _sums(values: Pixels, dtype: np.dtype[np.generic]) -> Pixels:
+    """Sums of 2 x 2."""
+    rows = values[:, ::2].astype(dtype)
+    rows += values[:, 1::2]
+    return rows[:, :, ::2] + rows[:, :, 1::2]
+
+
+def _mean(pixels: Pixels) -> Pixels:
+    """Means of 2 x 2 all-valid pixels."""
+    total = _sums(pixels, _accumulator(pixels.dtype))
+    if pixels.dtype.kind == "f":
+        return (total / 4).astype(pixels.dtype)
+    total += 2
+    total >>= 2
+    return total.astype(pixels.dtype)
+
+
+def _masked_mean(pixels: Pixels, valid: Mask, nodata: float | None) -> tuple[Pixels, Mask]:
+    """Means of the valid among 2 x 2; where none is, the first pixel stays as it is."""
+    dtype = _accumulator(pixels.dtype)
+    total = _sums(np.where(valid, pixels, 0), dtype)
+    count = _sums(valid, np.dtype(np.int32))
+    some, divisor = count > 0, np.maximum(count, 1)
+    if pixels.dtype.kind == "f":
+        mean = total / divisor
+    else:
+        mean = (2 * total.astype(np.int64) + divisor) // (2 * divisor)
+    means = avoid_nodata(mean.astype(pixels.dtype), nodata)
+    return np.where(some, means, pixels[:, ::2, ::2]), some
+
+
+def _mode(pixels: Pixels, valid: Mask | None) -> tuple[Pixels, Mask | None]:
+    """The most frequent valid value among 2 x 2, the first in row-major order on a tie."""
+    four = np.stack([pixels[:, i::2, j::2] for i in (0, 1) for j in (0, 1)])
+    good = (
+        np.ones(four.shape, bool)
+        if valid is None
+        else np.stack([valid[:, i::2, j::2] for i in (0, 1) for j in (0, 1)])
+    )
+    votes = np.stack([((four == one) & good).sum(axis=0) for one in four]) * good
+    chosen = np.take_along_axis(four, votes.argmax(axis=0)[None], axis=0)[0]
+    return chosen, None if valid is None else good.any(axis=0)

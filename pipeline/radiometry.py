@@ -1,0 +1,148 @@
+"""Values: which are valid, how they become the network's floats, and how they come back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.profile import Profile
+
+Pixels = NDArray[Any]
+"""(band, y, x) or (y, x) in the source's data type, which is known at run time only."""
+Mask = NDArray[np.bool_]
+"""True where a pixel is valid."""
+
+SUPPORTED = (
+    *("uint8", "int8", "uint16", "int16", "uint32", "int32"),
+    *("float32", "float64"),
+)
+"""Data types that come back exactly. 64-bit integers and complex numbers do not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Radiometry:
+    """How the values of one scene go through a network: chosen once per scene, never per tile."""
+
+    dtype: str
+    """Data type of input and output."""
+    gain: float
+    """The network sees (value - centre) / gain; 1 for a network that needs no normalisation."""
+    centre: tuple[float, ...]
+    """Constant of each band that is subtracted before and added after."""
+    nodata: float | None = None
+    """Value of invalid pixels."""
+    saturated: float | None = None
+    """Value that comes back exactly wherever the source holds it."""
+
+    def to_network(self, pixels: Pixels, *, band: int) -> NDArray[np.float32]:
+        """One band (y, x) as centred float32; wide types are centred before they are rounded."""
+        centre = self.centre[band]
+        if np.dtype(self.dtype).itemsize <= 2:
+            light = pixels.astype(np.float32)
+            light -= np.float32(centre)
+        else:
+            with np.errstate(over="ignore", invalid="ignore"):
+                light = (pixels.astype(np.float64) - centre).astype(np.float32)
+        return light if self.gain == 1 else light / np.float32(self.gain)
+
+    def from_network(self, light: NDArray[np.float32], *, band: int) -> tuple[Pixels, int]:
+        """(pixels, clipped) in the output's data type; overwrites `light`.
+
+        Rounded to nearest and clipped to the data type only; `clipped` counts the values that did
+        not fit it. A value that would read as nodata moves by the smallest step.
+        """
+        dtype = np.dtype(self.dtype)
+        wide = light.astype(np.float64) if dtype.itemsize > 2 and dtype != np.float32 else light
+        if self.gain != 1:
+            wide *= wide.dtype.type(self.gain)
+        if self.centre[band]:
+            wide += wide.dtype.type(self.centre[band])
+        if dtype.kind == "f":
+            pixels, clipped = wide.astype(dtype), 0
+        else:
+            pixels, clipped = round_to(wide, dtype)
+        return avoid_nodata(pixels, self.nodata), clipped
+
+
+def round_to(values: NDArray[np.floating], dtype: np.dtype[Any]) -> tuple[Pixels, int]:
+    """(pixels, clipped): nearest integers (halves to even), clipped to what `dtype` holds.
+
+    Overwrites `values`.
+    """
+    rounded = np.rint(values, out=values)
+    info = np.iinfo(dtype)
+    clipped = 0
+    if rounded.size and (rounded.min() < info.min or rounded.max() > info.max):
+        outside = (rounded < info.min) | (rounded > info.max)
+        clipped = int(np.count_nonzero(outside))
+        # float32 cannot hold 2**32 - 1: clip in float64, where every 32-bit integer is exact
+        rounded = np.clip(rounded.astype(np.float64), info.min, info.max)
+    return rounded.astype(dtype), clipped
+
+
+def avoid_nodata(pixels: Pixels, nodata: float | None) -> Pixels:
+    """Valid pixels that happen to equal nodata, moved by the smallest step; in place."""
+    code = as_code(nodata, pixels.dtype)
+    if code is None or code != code:
+        return pixels
+    hit = pixels == code
+    if hit.any():
+        pixels[hit] = _neighbour(code)
+    return pixels
+
+
+def _neighbour(code: np.generic) -> np.generic:
+    """The nearest other value of the same data type, upwards if there is one."""
+    if code.dtype.kind == "f":
+        below = code.dtype.type(-np.inf if code > 0 else np.inf)
+        return np.nextafter(code, below)  # type: ignore[no-any-return,call-overload]
+    step = -1 if int(code) == np.iinfo(code.dtype).max else 1
+    return code.dtype.type(int(code) + step)
+
+
+def as_code(value: float | None, dtype: np.dtype[Any]) -> Any:
+    """`value` as a scalar of `dtype`, or None where no pixel can hold it."""
+    if value is None:
+        return None
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return dtype.type(value)
+    info = np.iinfo(dtype)
+    if value != value or value != int(value) or not info.min <= value <= info.max:
+        return None
+    return dtype.type(int(value))
+
+
+def validity(profile: Profile, pixels: Pixels, mask: Mask | None) -> Mask | None:
+    """Where (band, y, x) pixels are valid; None if all of them are.
+
+    Invalid are NaN and infinities, nodata (per band; not where a mask says it better), and what the
+    per-dataset mask (y, x) or a fully transparent alpha band says (in all bands). Alpha itself is
+    always valid.
+    """
+    parts: list[Mask] = []
+    if pixels.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            parts.append(np.isfinite(pixels.astype(np.float32)))
+    code = as_code(profile.nodata, pixels.dtype)
+    if mask is None and code is not None and code == code:
+        parts.append(np.asarray(pixels != code))
+    if mask is not None:
+        parts.append(np.broadcast_to(mask, pixels.shape))
+    alpha = profile.alpha
+    if alpha is not None:
+        parts.append(np.broadcast_to(np.asarray(pixels[alpha] != 0), pixels.shape))
+    if all(part.all() for part in parts):
+        return None
+    valid: Mask = np.logical_and.reduce(parts)
+    if alpha is not None:
+        valid[alpha] = True
+    return valid
+
+
+def replicate(values: NDArray[np.generic], *, scale: int) -> NDArray[np.generic]:
+    """Nearest neighbour on the last two axes: each pixel becomes scale x scale equal ones."""
+    return values.repeat(scale, axis=-2).repeat(scale, axis=-1)

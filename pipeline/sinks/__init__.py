@@ -1,0 +1,78 @@
+"""Sinks: outputs being written, each one module with the functions of `Sink`.
+
+A sink writes into a staging directory only (see `pipeline.stage`): `begin` on the driver, `write`
+on workers in any order and possibly more than once per tile, `publish` on the driver once every
+tile is in. A new format is one new module here (or an entry point in the group `espcn.sinks`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Protocol, cast
+
+from pipeline.errors import ConfigError
+from pipeline.fate import Fate
+from pipeline.journal import Receipt, Staged
+from pipeline.kernel import Fine
+from pipeline.plan import Plan
+from pipeline.tiling import Tile
+
+FORMATS = {
+    "cog": "pipeline.sinks.cog",
+    "zarr": "pipeline.sinks.zarr",
+    "png": "pipeline.sinks.png",
+}
+"""Our own sinks by name."""
+
+
+class Sink(Protocol):
+    """What the module of a sink offers."""
+
+    def claims(self, target: Path) -> bool:
+        """Whether this format is meant by the target's name."""
+
+    def check(self, plan: Plan) -> None:
+        """Raise PlanError if the format cannot hold the output."""
+
+    def fates(self, plan: Plan) -> tuple[Fate, ...]:
+        """What becomes of the source's metadata in this format."""
+
+    def begin(self, stage: Path, plan: Plan) -> None:
+        """Prepare an empty stage; also called on a resumed one, then changes nothing."""
+
+    def write(self, stage: Path, plan: Plan, tile: Tile, fine: Fine) -> tuple[Staged, ...]:
+        """Make one tile durable: whole files under their final names within the stage."""
+
+    def publish(
+        self, stage: Path, plan: Plan, receipts: Mapping[int, Receipt], target: Path
+    ) -> None:
+        """Make the output from a verified stage and put it in place in one step.
+
+        Replaces what is at `target`. Interrupted at any moment it can be called again.
+        """
+
+
+def sink_for(target: Path) -> tuple[str, Sink]:
+    """(name, sink) of the format that a target's suffix asks for; raises ConfigError."""
+    for name in _names():
+        sink = load_sink(name)
+        if sink.claims(target):
+            return name, sink
+    raise ConfigError(
+        f"no output format has the suffix '{target.suffix}'; use .tif, .zarr or .png",
+        uri=str(target),
+    )
+
+
+def load_sink(name: str) -> Sink:
+    """A sink by its name."""
+    for entry in entry_points(group="espcn.sinks", name=name):
+        return cast("Sink", entry.load())
+    return cast("Sink", import_module(FORMATS[name]))
+
+
+def _names() -> list[str]:
+    return [entry.name for entry in entry_points(group="espcn.sinks")] + list(FORMATS)

@@ -1,0 +1,74 @@
+"""Sources: opened inputs that yield a profile, pixels and a mask by window.
+
+A new format is one new module here (or an entry point in the group `espcn.sources`) with
+`claims(uri)` and `open(uri, options)`.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from types import ModuleType
+from typing import Protocol, cast
+
+from pipeline.errors import SourceError
+from pipeline.options import SourceOptions
+from pipeline.profile import Profile
+from pipeline.radiometry import Mask, Pixels
+from pipeline.tiling import Window
+
+MODULES = ("pipeline.sources.zarr", "pipeline.sources.raster")
+"""Our own formats, most particular first."""
+
+
+class Source(Protocol):
+    """An opened input. Used by one thread at a time."""
+
+    @property
+    def profile(self) -> Profile:
+        """The facts of the selected bands."""
+
+    def read(self, window: Window) -> Pixels:
+        """(band, y, x) of the selected bands on a window inside the image; raises SourceError."""
+
+    def mask(self, window: Window) -> Mask | None:
+        """Per-dataset mask (y, x), True where valid; None where the source has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a source is and how to open it: what is pickled instead of an open file."""
+
+    uri: str
+    """Absolute path or URL."""
+    options: SourceOptions
+    """How it is read."""
+
+    def open(self) -> Source:
+        """The source, opened once per thread and kept open; raises SourceError."""
+        opened = cast("dict[Address, Source]", _opened.__dict__)
+        key = cast("Address", repr(self))
+        if key not in opened:
+            opened.clear()  # one scene at a time per thread: its block cache is what matters
+            opened[key] = open_source(self.uri, self.options)
+        return opened[key]
+
+
+_opened = threading.local()
+
+
+def open_source(uri: str, options: SourceOptions | None = None) -> Source:
+    """Open a source by its address; reads the header only. Raises SourceError."""
+    options = options or SourceOptions()
+    for module in _modules():
+        if module.claims(uri):
+            return cast("Source", module.open(uri, options))
+    raise SourceError("no reader knows this format", uri=uri)
+
+
+def _modules() -> list[ModuleType]:
+    """Readers of others first, then ours."""
+    others = [cast("ModuleType", e.load()) for e in entry_points(group="espcn.sources")]
+    return others + [import_module(name) for name in MODULES]

@@ -1,0 +1,280 @@
+"""Rasters that GDAL reads: GeoTIFF, COG, JPEG 2000, VRT, PNG, JPEG, others by configuration."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import rasterio
+import rasterio.windows
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
+
+from pipeline.errors import SourceError
+from pipeline.georef import Gcp, Georef
+from pipeline.options import SourceOptions
+from pipeline.profile import Band, Profile
+from pipeline.radiometry import SUPPORTED, Mask, Pixels
+from pipeline.sources.identity import identify
+from pipeline.sources.safety import check_path, check_vrt
+from pipeline.sources.semantics import band_role
+from pipeline.tiling import Window
+
+MAX_BLOCK_BYTES = 512 * 2**20
+"""Largest block that is decoded for one window; a bigger one would not leave memory for work."""
+
+FORGOTTEN = (
+    *("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "rio_creation_kwds"),
+    *("TIFF", "COG"),
+)
+"""Metadata domains that describe the file, not the image, or that have a field of their own."""
+
+
+def claims(uri: str) -> bool:
+    """GDAL is the reader of last resort."""
+    return True
+
+
+def open(uri: str, options: SourceOptions) -> RasterSource:
+    """Open a raster through the allowed drivers; reads the header only. Raises SourceError."""
+    check_path(uri, options)
+    drivers = [name for name in options.drivers if name != "Zarr"]
+    check_vrt(uri, options)
+    with _reading(uri), _quiet():
+        # rasterio.open takes one driver only; sharing: a dataset is not thread-safe
+        dataset = DatasetReader(uri, driver=drivers, sharing=False)
+    return RasterSource(dataset, _profile(uri, dataset, options))
+
+
+class RasterSource:
+    """An open rasterio dataset and its profile."""
+
+    def __init__(self, dataset: DatasetReader, profile: Profile) -> None:
+        self._dataset = dataset
+        self.profile = profile
+        """The facts of the selected bands."""
+        self._numbers = [band.number for band in profile.bands]
+
+    def read(self, window: Window) -> Pixels:
+        """(band, y, x) of the selected bands; raises SourceError."""
+        with _reading(self.profile.uri, window):
+            pixels: Pixels = self._dataset.read(self._numbers, window=_native(window))
+        return pixels
+
+    def mask(self, window: Window) -> Mask | None:
+        """Per-dataset mask (y, x), True where valid, or None; raises SourceError."""
+        if not self.profile.mask:
+            return None
+        with _reading(self.profile.uri, window):
+            masks = self._dataset.read_masks(self._numbers, window=_native(window))
+        return np.asarray((masks != 0).all(axis=0))
+
+
+def _native(window: Window) -> rasterio.windows.Window:
+    return rasterio.windows.Window(window.x, window.y, window.width, window.height)
+
+
+@contextmanager
+def _reading(uri: str, window: Window | None = None) -> Iterator[None]:
+    """Turn GDAL's errors into one line that names the file and the place."""
+    what = "cannot be opened"
+    if window is not None:
+        what = (
+            f"cannot read rows {window.y}-{window.stop_y - 1}, columns "
+            f"{window.x}-{window.stop_x - 1}: the file is damaged or truncated"
+        )
+    try:
+        with rasterio.Env(GDAL_NUM_THREADS=1, CPL_DEBUG=False):
+            yield
+    except (RasterioError, OSError, ValueError, MemoryError) as error:
+        cause = error.__cause__ or error
+        raise SourceError(f"{what} ({cause or type(cause).__name__})", uri=uri) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Images without georeferencing are welcome: no warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+def _profile(uri: str, dataset: DatasetReader, options: SourceOptions) -> Profile:
+    """The facts of the dataset; raises SourceError for what cannot be super-resolved."""
+    numbers = _selection(uri, dataset, options)
+    dtype = _dtype(uri, [dataset.dtypes[n - 1] for n in numbers])
+    _check_size(uri, dataset, numbers, dtype, options)
+    if "GEOLOCATION" in dataset.tag_namespaces():
+        raise SourceError(
+            "is located by geolocation arrays, which a finer grid would need too; warp it to a "
+            "regular grid first (gdalwarp -geoloc)",
+            uri=uri,
+        )
+    colormap = _colormap(dataset, numbers)
+    bands = tuple(_band(uri, dataset, n, options) for n in numbers)
+    return Profile(
+        uri=uri,
+        driver=dataset.driver,
+        height=dataset.height,
+        width=dataset.width,
+        dtype=dtype,
+        bands=bands,
+        identity=identify(dataset.files or [uri]),
+        georef=_georef(dataset),
+        nodata=_nodata(uri, dataset, numbers),
+        mask=_masked(dataset, bands),
+        saturated=_saturated(dataset.driver, dtype),
+        tags=_tags(dataset),
+        colormap=colormap,
+        block=dataset.block_shapes[numbers[0] - 1],
+        pixel_interleaved=_interleaved(dataset),
+    )
+
+
+def _selection(uri: str, dataset: DatasetReader, options: SourceOptions) -> tuple[int, ...]:
+    """Numbers of the bands to read."""
+    if dataset.count == 0:
+        inside = "; it holds " + ", ".join(dataset.subdatasets[:4]) if dataset.subdatasets else ""
+        raise SourceError(f"has no raster bands of its own{inside}", uri=uri)
+    numbers = options.bands or tuple(range(1, dataset.count + 1))
+    wrong = [n for n in numbers if not 1 <= n <= dataset.count]
+    if wrong:
+        raise SourceError(
+            f"has bands 1 to {dataset.count}; there is no band {wrong[0]} (see --bands)", uri=uri
+        )
+    return numbers
+
+
+def _dtype(uri: str, dtypes: list[str]) -> str:
+    """The one data type of all selected bands."""
+    if len(set(dtypes)) > 1:
+        raise SourceError(
+            f"mixes data types ({', '.join(sorted(set(dtypes)))}); select bands of one type with "
+            "--bands",
+            uri=uri,
+        )
+    if dtypes[0] not in SUPPORTED:
+        way_out = (
+            "super-resolve its real and imaginary parts or its magnitude"
+            if "complex" in dtypes[0]
+            else f"convert it to one of {', '.join(SUPPORTED)}"
+        )
+        raise SourceError(f"holds {dtypes[0]} values, which are not supported; {way_out}", uri=uri)
+    return dtypes[0]
+
+
+def _check_size(
+    uri: str, dataset: DatasetReader, numbers: tuple[int, ...], dtype: str, options: SourceOptions
+) -> None:
+    """Refuse headers that claim too much."""
+    height, width = dataset.height, dataset.width
+    if height * width > options.max_pixels:
+        raise SourceError(
+            f"claims {width} x {height} pixels, more than source.max_pixels = {options.max_pixels}",
+            uri=uri,
+        )
+    rows, columns = dataset.block_shapes[numbers[0] - 1]
+    bands = dataset.count if _interleaved(dataset) else 1
+    # a block can be taller than the image: GDAL decodes no more than there is
+    block = min(rows, height) * min(columns, width) * np.dtype(dtype).itemsize * bands
+    if block > MAX_BLOCK_BYTES:
+        raise SourceError(
+            f"is stored in blocks of {columns} x {rows} pixels ({block / 2**20:.0f} MiB each, "
+            f"limit {MAX_BLOCK_BYTES / 2**20:.0f} MiB); rewrite it tiled (gdal_translate -co "
+            "TILED=YES)",
+            uri=uri,
+        )
+
+
+def _interleaved(dataset: DatasetReader) -> bool:
+    return dataset.count > 1 and dataset.tags(ns="IMAGE_STRUCTURE").get("INTERLEAVE") == "PIXEL"
+
+
+def _band(uri: str, dataset: DatasetReader, number: int, options: SourceOptions) -> Band:
+    colour = dataset.colorinterp[number - 1]
+    return Band(
+        number=number,
+        description=dataset.descriptions[number - 1] or None,
+        unit=dataset.units[number - 1] or None,
+        scale=float(dataset.scales[number - 1]),
+        offset=float(dataset.offsets[number - 1]),
+        colour=colour.name,
+        role=band_role(
+            uri,
+            description=dataset.descriptions[number - 1],
+            alpha=colour == ColorInterp.alpha,
+            palette=colour == ColorInterp.palette,
+            bits=dataset.tags(number, ns="IMAGE_STRUCTURE").get("NBITS"),
+            options=options,
+        ),
+        tags=dataset.tags(number),
+    )
+
+
+def _colormap(
+    dataset: DatasetReader, numbers: tuple[int, ...]
+) -> dict[int, tuple[int, int, int, int]] | None:
+    """The palette of a palette image."""
+    if dataset.colorinterp[numbers[0] - 1] != ColorInterp.palette:
+        return None
+    return dict(dataset.colormap(numbers[0]))
+
+
+def _georef(dataset: DatasetReader) -> Georef:
+    gcps, gcps_crs = dataset.gcps
+    bare = dataset.transform.is_identity and dataset.crs is None
+    return Georef(
+        crs=_wkt(dataset.crs),
+        affine=None if bare or gcps else tuple(dataset.transform)[:6],
+        gcps=tuple(
+            Gcp(g.row, g.col, g.x, g.y, g.z or 0.0, str(g.id or ""), str(g.info or ""))
+            for g in gcps
+        ),
+        gcps_crs=_wkt(gcps_crs),
+        rpcs=dict(dataset.tags(ns="RPC")),
+        point=dataset.tags().get("AREA_OR_POINT", "").upper() == "POINT",
+    )
+
+
+def _wkt(crs: rasterio.crs.CRS | None) -> str | None:
+    """The CRS as WKT 2, which keeps what WKT 1 cannot say; None for none."""
+    return crs.to_wkt(version="WKT2_2019") if crs else None
+
+
+def _nodata(uri: str, dataset: DatasetReader, numbers: tuple[int, ...]) -> float | None:
+    """The one nodata value of all selected bands."""
+    found = {repr(dataset.nodatavals[n - 1]): dataset.nodatavals[n - 1] for n in numbers}
+    if len(found) > 1:
+        raise SourceError(
+            f"has bands with different nodata values ({', '.join(found)}); select bands that "
+            "agree with --bands, or run once per value",
+            uri=uri,
+        )
+    value = next(iter(found.values()))
+    return None if value is None else float(value)
+
+
+def _masked(dataset: DatasetReader, bands: tuple[Band, ...]) -> bool:
+    """Whether validity needs a mask beside what nodata and a selected alpha band say."""
+    flags = {flag for band in bands for flag in dataset.mask_flag_enums[band.number - 1]}
+    if flags <= {MaskFlags.all_valid, MaskFlags.nodata} and flags:
+        return False
+    return MaskFlags.alpha not in flags or all(band.role != "alpha" for band in bands)
+
+
+def _saturated(driver: str, dtype: str) -> float | None:
+    """The largest value of integers wider than 8 bits: a sensor's ceiling. Photographs have
+    none: their white is a colour."""
+    kind = np.dtype(dtype)
+    if kind.kind == "f" or kind.itemsize == 1 or driver in ("PNG", "JPEG"):
+        return None
+    return float(np.iinfo(kind).max)
+
+
+def _tags(dataset: DatasetReader) -> dict[str, dict[str, str]]:
+    domains = [ns for ns in dataset.tag_namespaces() if ns not in FORGOTTEN and ":" not in ns]
+    tags = {"": dataset.tags()} | {ns: dataset.tags(ns=ns) for ns in domains if ns}
+    return {ns: dict(values) for ns, values in tags.items() if values}

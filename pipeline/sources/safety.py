@@ -1,0 +1,101 @@
+"""What may be opened at all: local regular files, and VRTs over such files only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+from pipeline.errors import SourceError
+from pipeline.options import SourceOptions
+
+MAX_VRT_BYTES = 64 * 2**20
+"""Largest VRT that is parsed."""
+MAX_VRT_DEPTH = 4
+"""VRTs over VRTs."""
+
+VRT_FILES = ("SourceFilename", "SourceDataset", "Filename", "FileName")
+"""Elements of a VRT that name other files."""
+VRT_REFUSED = (
+    *("PixelFunctionType", "PixelFunctionCode", "PixelFunctionLanguage"),
+    *("GeoLocTransformer", "PansharpeningOptions", "Group"),
+)
+"""Elements that run code or that this reader does not follow."""
+
+
+def check_path(uri: str, options: SourceOptions) -> None:
+    """Raise SourceError unless `uri` is a readable regular file, or remote ones are allowed."""
+    if uri.startswith("/vsi") or "://" in uri:
+        if options.remote:
+            return
+        raise SourceError(
+            "is not a local file; allow remote inputs with --set source.remote=true", uri=uri
+        )
+    path = Path(uri)
+    if path.is_dir():
+        raise SourceError("is a directory, not an image", uri=uri)
+    if not path.exists():
+        raise SourceError("does not exist", uri=uri)
+    if not path.is_file():
+        raise SourceError("is not a regular file", uri=uri)
+    if path.stat().st_size == 0:
+        raise SourceError("is empty (0 bytes)", uri=uri)
+
+
+def check_vrt(uri: str, options: SourceOptions, *, depth: int = 0) -> None:
+    """If `uri` is a VRT, raise SourceError unless all that it refers to may be opened too.
+
+    GDAL would follow any name in it, over the network too, with any driver.
+    """
+    path = Path(uri)
+    if not path.is_file() or not _is_vrt(path):
+        return
+    if depth > MAX_VRT_DEPTH:
+        raise SourceError(f"nests VRTs more than {MAX_VRT_DEPTH} deep", uri=uri)
+    for element in _parse(path).iter():
+        name = element.tag.rpartition("}")[2]
+        raw = element.get("subClass", "") in ("VRTRawRasterBand",)
+        if raw or name in VRT_REFUSED:
+            raise SourceError(f"uses <{name}> of VRT, which is not allowed", uri=uri)
+        if name in VRT_FILES and element.text:
+            _check_reference(path, element, options, depth)
+
+
+def _is_vrt(path: Path) -> bool:
+    with path.open("rb") as file:
+        return b"<VRTDataset" in file.read(4096)
+
+
+def _parse(path: Path) -> ElementTree.Element:
+    if path.stat().st_size > MAX_VRT_BYTES:
+        raise SourceError(f"is a VRT of more than {MAX_VRT_BYTES} bytes", uri=str(path))
+    text = path.read_bytes()
+    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
+        raise SourceError("is a VRT with entity declarations, which are not allowed", uri=str(path))
+    try:
+        return ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise SourceError(f"is not well-formed XML ({error})", uri=str(path)) from error
+
+
+def _check_reference(
+    vrt: Path, element: ElementTree.Element, options: SourceOptions, depth: int
+) -> None:
+    """Check one file that a VRT names."""
+    import rasterio
+    from rasterio.errors import RasterioError
+    from rasterio.io import DatasetReader
+
+    name = (element.text or "").strip()
+    relative = element.get("relativeToVRT", element.get("relativetoVRT", "0")) == "1"
+    target = str(vrt.parent / name) if relative else name
+    try:
+        check_path(target, options)
+        check_vrt(target, options, depth=depth + 1)
+        if Path(target).is_file():
+            drivers = [d for d in options.drivers if d != "Zarr"]
+            with rasterio.Env():
+                DatasetReader(target, driver=drivers, sharing=False).close()
+    except (SourceError, RasterioError) as error:
+        raise SourceError(f"refers to {name}, which cannot be used ({error})", uri=str(vrt)) from (
+            error
+        )

@@ -1,0 +1,170 @@
+"""The staging directory beside a destination: locked, resumable, discarded when the plan changes.
+
+    scene.tif                    the destination, untouched until the end
+    .scene.tif.espcn/            the stage
+        lock                     held while a run works here
+        plan.json                what is being made
+        journal.jsonl            which tiles are durable
+        ...                      the sink's own files
+
+Files are written under a temporary name, synced, then renamed: a name that exists is whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+import socket
+import uuid
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from pipeline.errors import PublishError, ResumeError
+from pipeline.journal import Journal, Staged, create_journal, open_journal
+from pipeline.serial import to_json
+
+if TYPE_CHECKING:
+    from pipeline.plan import Plan
+
+CHUNK = 8 * 2**20
+"""Bytes read at a time when files are copied or verified."""
+
+
+def stage_of(target: Path) -> Path:
+    """The staging directory of a destination."""
+    return target.parent / f".{target.name}.espcn"
+
+
+@contextmanager
+def locked(target: Path) -> Iterator[Path]:
+    """The staging directory, created and held by this process alone.
+
+    The lock dies with the process that holds it, however that ends. Raises ResumeError if another
+    run holds it and PublishError if the directory cannot be made.
+    """
+    stage = stage_of(target)
+    try:
+        stage.mkdir(exist_ok=True)
+        lock = (stage / "lock").open("a")
+    except OSError as error:
+        raise PublishError(
+            f"cannot write beside the output ({error.strerror})", uri=str(target)
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ResumeError(
+                "another run is writing this output; wait for it or choose another name",
+                uri=str(target),
+            ) from error
+        yield stage
+
+
+def begin(stage: Path, plan: Plan) -> tuple[Journal, bool]:
+    """(journal, resumed): go on where the same plan stopped, or start afresh.
+
+    What another plan left is discarded. The caller holds the lock.
+    """
+    journal = open_journal(stage / "journal.jsonl")
+    if journal is not None and journal.plan == plan.digest:
+        return journal, True
+    clear(stage)
+    text = json.dumps(to_json(plan), indent=1)
+    write_durably(stage / "plan.json", text.encode())
+    return create_journal(stage / "journal.jsonl", plan.digest), False
+
+
+def clear(stage: Path) -> None:
+    """Remove everything but the lock, the journal first: without it nothing is trusted."""
+    (stage / "journal.jsonl").unlink(missing_ok=True)
+    for entry in stage.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name != "lock":
+            entry.unlink()
+
+
+def discard(stage: Path) -> None:
+    """Remove the stage of a finished run."""
+    shutil.rmtree(stage, ignore_errors=True)
+
+
+def damaged(stage: Path, journal: Journal, *, deep: bool) -> set[int]:
+    """Tiles whose files are missing or of the wrong size; if deep, also of the wrong checksum."""
+    return {
+        tile
+        for tile, receipt in journal.receipts.items()
+        if not all(is_whole(stage, file, deep=deep) for file in receipt.files)
+    }
+
+
+def is_whole(stage: Path, staged: Staged, *, deep: bool) -> bool:
+    """Whether a staged file is as it was written."""
+    path = stage / staged.name
+    try:
+        if path.stat().st_size != staged.size:
+            return False
+        return not deep or checksum(path) == staged.crc32
+    except OSError:
+        return False
+
+
+def checksum(path: Path, *, length: int | None = None) -> int:
+    """CRC-32 of a file, or of its first `length` bytes."""
+    crc, left = 0, length
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK if left is None else min(CHUNK, left)):
+            crc = zlib.crc32(chunk, crc)
+            left = None if left is None else left - len(chunk)
+    return crc
+
+
+def write_durably(path: Path, *parts: bytes | memoryview) -> Staged:
+    """Write a whole file: temporary name, sync, rename. `Staged.name` is relative to its parent."""
+    with replacing(path) as file:
+        crc = size = 0
+        for part in parts:
+            file.write(part)
+            crc, size = zlib.crc32(part, crc), size + len(part)
+    return Staged(path.name, size, crc)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that appears under its name only when the block ends well and its bytes are synced."""
+    temporary = path.with_name(f".{path.name}.{unique()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def unique() -> str:
+    """A name that no other process on any host chooses."""
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames inside a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_full(error: OSError) -> bool:
+    """Whether an error means that the disk or the quota is full: trying again is useless."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

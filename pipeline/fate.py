@@ -40,6 +40,8 @@ class Provenance:
     """Of the weights."""
     scale: int
     """Fine pixels per LR pixel."""
+    backend: str
+    """What computed it: pixels are equal to the bit within one backend only."""
 
     @property
     def processing(self) -> str:

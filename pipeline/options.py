@@ -24,6 +24,8 @@ class SourceOptions:
     """Whether URLs and GDAL's /vsi paths may be opened."""
     categorical: Literal["refuse", "nearest", "light"] = "refuse"
     """Palette images and bit masks: refuse, upscale by nearest neighbour, or treat as light."""
+    nodata: float | None = None
+    """Value that marks invalid pixels, where the file does not say or says it wrong."""
     max_pixels: int = 10**11
     """Most pixels (rows x columns) that a header may claim."""
 
@@ -37,8 +39,6 @@ class RadiometryOptions:
     networks that declare one; values beyond it are not clipped."""
     saturated: float | Literal["auto", "none"] = "auto"
     """Value that comes back exactly; auto: what the source declares."""
-    nodata: float | None = None
-    """Overrides the value that marks invalid pixels."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,7 @@ def _profile(uri: str, dataset: DatasetReader, options: SourceOptions) -> Profil
         bands=bands,
         identity=identify(dataset.files or [uri]),
         georef=_georef(dataset),
-        nodata=_nodata(uri, dataset, numbers),
+        nodata=_nodata(uri, dataset, numbers) if options.nodata is None else options.nodata,
         mask=_masked(dataset, bands),
         saturated=_saturated(dataset.driver, dtype),
         tags=_tags(dataset),

@@ -1,0 +1,217 @@
+"""Where tiles are made: this machine, a running scheduler, or any cluster class of Dask's.
+
+Schedulers and dashboards that we start listen on loopback only. Worker processes are started with
+their thread pools sized to one thread per task, so that cores are not oversubscribed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import ConfigError, PipelineError
+from pipeline.options import ClusterOptions
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+LOOPBACK = "127.0.0.1"
+THREADS_PER_PROCESS = 4
+"""Threads share libraries, weights and caches; more than this wait for each other's Python."""
+SHARE = 0.8
+"""Part of this machine's memory that workers may use."""
+WORKER_ENVIRONMENT = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    "GDAL_NUM_THREADS": "1",
+    "GDAL_CACHEMAX": "256",
+    # give freed tiles back to the system instead of keeping an arena per thread
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+}
+"""Environment of worker processes: one thread per task, a bounded block cache (MB)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How many workers there are, and what each has."""
+
+    workers: int
+    """Processes; 0 means threads of this process."""
+    threads: int
+    """Threads per worker."""
+    memory: int
+    """Bytes per worker."""
+
+    @property
+    def total_threads(self) -> int:
+        """Tiles that run at once."""
+        return max(self.workers, 1) * self.threads
+
+    @property
+    def memory_per_thread(self) -> int:
+        """Bytes that one tile may use."""
+        return self.memory // self.threads
+
+
+def local_shape(options: ClusterOptions, *, gpus: int = 0) -> Shape:
+    """The shape of a local cluster: as asked for, or from cores, memory and GPUs."""
+    from dask.system import CPU_COUNT
+    from dask.utils import parse_bytes
+    from distributed.system import MEMORY_LIMIT
+
+    workers = options.workers
+    if workers is None:
+        workers = gpus or -(-CPU_COUNT // THREADS_PER_PROCESS)
+    processes = max(workers, 1)
+    # a GPU worker reads and encodes with some threads while another one holds the device
+    usual = min(max(CPU_COUNT // processes, 2), 4) if gpus else max(CPU_COUNT // processes, 1)
+    memory = int(MEMORY_LIMIT * SHARE) // processes
+    if options.memory is not None:
+        try:
+            memory = parse_bytes(options.memory)
+        except ValueError as error:
+            raise ConfigError(f"cluster.memory = {options.memory!r} is no size ({error})") from error
+    return Shape(workers, options.threads or usual, memory)
+
+
+@contextmanager
+def open_cluster(options: ClusterOptions, *, gpus: int = 0) -> Iterator[tuple[Client, Shape]]:
+    """A client with at least one worker, and the cluster's shape; closed at the end.
+
+    Raises ConfigError for a cluster that cannot be had.
+    """
+    with _quiet_dask(), _connect(options, gpus) as client:
+        yield client, _shape(client, options)
+
+
+@contextmanager
+def _connect(options: ClusterOptions, gpus: int) -> Iterator[Client]:
+    if options.cluster == "local":
+        with _local(local_shape(options, gpus=gpus), gpus) as client:
+            yield client
+    elif "://" in options.cluster:
+        with _client(options.cluster, options) as client:
+            yield client
+    else:
+        with _of_class(options) as cluster, _client(cluster, options) as client:
+            yield client
+
+
+@contextmanager
+def _local(shape: Shape, gpus: int) -> Iterator[Client]:
+    """Processes on this machine (threads of this one if `shape.workers` is 0)."""
+    from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster
+
+    if gpus and shape.workers:
+        cluster = SpecCluster(
+            scheduler={
+                "cls": Scheduler,
+                "options": {"host": LOOPBACK, "dashboard_address": f"{LOOPBACK}:0"},
+            },
+            workers={
+                i: {"cls": Nanny, "options": _gpu_worker(shape, device=i % gpus)}
+                for i in range(shape.workers)
+            },
+            silence_logs=logging.CRITICAL,
+        )
+    else:
+        cluster = LocalCluster(
+            n_workers=max(shape.workers, 1),
+            threads_per_worker=shape.threads,
+            processes=shape.workers > 0,
+            memory_limit=shape.memory if shape.workers else 0,
+            host=LOOPBACK,
+            dashboard_address=f"{LOOPBACK}:0",
+            silence_logs=logging.CRITICAL,
+            **({"env": WORKER_ENVIRONMENT} if shape.workers else {}),
+        )
+    with cluster, Client(cluster) as client:
+        yield client
+
+
+def _gpu_worker(shape: Shape, *, device: int) -> dict[str, Any]:
+    """Options of a nanny whose worker sees one device."""
+    return {
+        "nthreads": shape.threads,
+        "memory_limit": shape.memory,
+        "host": LOOPBACK,
+        "dashboard_address": None,
+        "env": WORKER_ENVIRONMENT | {"CUDA_VISIBLE_DEVICES": str(device)},
+    }
+
+
+@contextmanager
+def _client(where: object, options: ClusterOptions) -> Iterator[Client]:
+    """A client of a scheduler's address or of a cluster, with a worker to talk to."""
+    from distributed import Client
+
+    name = where if isinstance(where, str) else type(where).__name__
+    try:
+        client = Client(where, timeout=options.timeout)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise ConfigError(
+            f"no Dask scheduler answers at {name} within {options.timeout:g} s ({error})"
+        ) from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=options.timeout)
+        except TimeoutError as error:
+            raise ConfigError(
+                f"the scheduler at {name} has had no worker for {options.timeout:g} s; start one "
+                "or raise cluster.timeout"
+            ) from error
+        yield client
+
+
+@contextmanager
+def _of_class(options: ClusterOptions) -> Iterator[Any]:
+    """An instance of a cluster class named by its import path, scaled as asked."""
+    module, _, name = options.cluster.rpartition(".")
+    try:
+        kind = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"cluster.cluster = {options.cluster!r} is neither 'local', an address such as "
+            f"tcp://host:8786, nor an importable class ({error}); is its package installed?"
+        ) from error
+    try:
+        cluster = kind(**options.options)
+    except (TypeError, ValueError, OSError) as error:
+        raise ConfigError(f"{options.cluster} does not take these options ({error})") from error
+    with cluster:
+        if options.adapt is not None:
+            cluster.adapt(minimum=options.adapt[0], maximum=options.adapt[1])
+        elif options.scale is not None:
+            cluster.scale(options.scale)
+        yield cluster
+
+
+def _shape(client: Client, options: ClusterOptions) -> Shape:
+    """What the connected workers have: the least memory per thread, all threads."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    threads = max(1, sum(w["nthreads"] for w in workers) // len(workers))
+    limits = [w["memory_limit"] / w["nthreads"] for w in workers if w["memory_limit"]]
+    memory = int(min(limits)) if limits else local_shape(options).memory_per_thread
+    return Shape(len(workers), threads, memory * threads)
+
+
+@contextmanager
+def _quiet_dask() -> Iterator[None]:
+    """Dask's own log lines about workers that come and go are not for users."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "asyncio", "tornado")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        if logger.getEffectiveLevel() > logging.DEBUG:
+            logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+__all__ = ["ClusterOptions", "PipelineError", "Shape", "local_shape", "open_cluster"]

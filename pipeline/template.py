@@ -1,0 +1,123 @@
+"""A tiny GeoTIFF by GDAL that says everything about an image but its pixels."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import rasterio
+from rasterio.control import GroundControlPoint
+from rasterio.enums import ColorInterp
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import DatasetWriter, MemoryFile
+
+from pipeline.profile import Profile
+from pipeline.radiometry import as_code
+from pipeline.statistics import Statistics
+
+SIDE = 16
+"""Side of the image; its pixels are never used."""
+
+
+def template(profile: Profile, statistics: Sequence[Statistics] = ()) -> bytes:
+    """A classic little-endian GeoTIFF with the georeferencing, colours and metadata of `profile`.
+
+    `statistics` of each band become GDAL's STATISTICS_* tags.
+    """
+    with warnings.catch_warnings(), rasterio.Env(GTIFF_WRITE_LINEAR_UNITS=True), MemoryFile() as m:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with m.open(**_creation(profile)) as dataset:
+            _describe(dataset, profile)
+            for number, found in enumerate(statistics, start=1):
+                dataset.update_tags(number, **_statistics_tags(found, profile.dtype))
+        return bytes(m.read())
+
+
+def _creation(profile: Profile) -> dict[str, object]:
+    """Creation options of rasterio.open."""
+    options: dict[str, object] = {
+        "driver": "GTiff",
+        "width": SIDE,
+        "height": SIDE,
+        "count": len(profile.bands),
+        "dtype": profile.dtype,
+        "photometric": _photometric(profile),
+        "interleave": "pixel",
+        "endianness": "LITTLE",
+        "bigtiff": "NO",
+    }
+    if profile.alpha is not None:
+        options["alpha"] = "unspecified"
+    if holds_nodata(profile):
+        options["nodata"] = profile.nodata
+    georef = profile.georef
+    if georef.affine is not None:
+        options["transform"] = rasterio.Affine(*georef.affine)
+    if georef.crs is not None:
+        options["crs"] = rasterio.CRS.from_wkt(georef.crs)
+    return options
+
+
+def holds_nodata(profile: Profile) -> bool:
+    """Whether the data type can hold the nodata value; GDAL refuses one that it cannot."""
+    return as_code(profile.nodata, np.dtype(profile.dtype)) is not None
+
+
+def _photometric(profile: Profile) -> str:
+    """TIFF's photometric interpretation."""
+    colours = [band.colour for band in profile.bands]
+    if profile.colormap is not None:
+        return "palette"
+    if colours[:3] == ["red", "green", "blue"] and profile.dtype in ("uint8", "uint16"):
+        return "rgb"
+    return "minisblack"
+
+
+def _describe(dataset: DatasetWriter, profile: Profile) -> None:
+    """Everything that is not a creation option."""
+    bands, georef = profile.bands, profile.georef
+    for domain, values in profile.tags.items():
+        dataset.update_tags(ns=domain or None, **values)
+    if georef.point:
+        dataset.update_tags(AREA_OR_POINT="Point")
+    if georef.rpcs:
+        dataset.update_tags(ns="RPC", **georef.rpcs)
+    if georef.gcps:
+        crs = rasterio.CRS.from_wkt(georef.gcps_crs) if georef.gcps_crs else rasterio.CRS()
+        points = [
+            GroundControlPoint(g.row, g.column, g.x, g.y, g.z, g.id or None, g.info or None)
+            for g in georef.gcps
+        ]
+        dataset.gcps = (points, crs)
+    if profile.colormap is not None:
+        dataset.write_colormap(1, profile.colormap)
+    dataset.colorinterp = [ColorInterp[band.colour] for band in bands]
+    dataset.scales = [band.scale for band in bands]
+    dataset.offsets = [band.offset for band in bands]
+    for number, band in enumerate(bands, start=1):
+        if band.description:
+            dataset.set_band_description(number, band.description)
+        if band.unit:
+            dataset.set_band_unit(number, band.unit)
+        if band.tags:
+            dataset.update_tags(number, **band.tags)
+
+
+def _statistics_tags(found: Statistics, dtype: str) -> dict[str, str]:
+    """GDAL's tags; none for a band without a valid pixel."""
+    if not found.count:
+        return {"STATISTICS_VALID_PERCENT": "0"}
+    digits = 9 if dtype == "float32" else 17
+    figures = {
+        "MINIMUM": found.minimum,
+        "MAXIMUM": found.maximum,
+        "MEAN": found.mean,
+        "STDDEV": found.deviation,
+    }
+    percent = 100 * found.count / found.total
+    # rounded down: 100 means every pixel
+    shown = f"{math.floor(percent * 100) / 100:.4g}"
+    tags = {f"STATISTICS_{name}": f"{value:.{digits}g}" for name, value in figures.items()}
+    return tags | {"STATISTICS_VALID_PERCENT": shown}

@@ -28,9 +28,6 @@ WORKER_ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     "GDAL_NUM_THREADS": "1",
     "GDAL_CACHEMAX": "256",
-    # give freed tiles back to the system instead of keeping an arena per thread
-    "MALLOC_ARENA_MAX": "2",
-    "MALLOC_TRIM_THRESHOLD_": "65536",
 }
 """Environment of worker processes: one thread per task, a bounded block cache (MB)."""
 
@@ -124,10 +121,9 @@ def _local(shape: Shape, gpus: int) -> Iterator[Client]:
             threads_per_worker=shape.threads,
             processes=shape.workers > 0,
             memory_limit=shape.memory if shape.workers else 0,
-            host=LOOPBACK,
             dashboard_address=f"{LOOPBACK}:0",
             silence_logs=logging.CRITICAL,
-            **({"env": WORKER_ENVIRONMENT} if shape.workers else {}),
+            **({"host": LOOPBACK, "env": WORKER_ENVIRONMENT} if shape.workers else {}),
         )
     with cluster, Client(cluster) as client:
         yield client

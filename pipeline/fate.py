@@ -13,7 +13,7 @@ STATISTICS = re.compile(r"^(STATISTICS_|COVARIANCE|HISTOGRAM)", re.IGNORECASE)
 REWRITTEN = ("TIFFTAG_SOFTWARE", "AREA_OR_POINT")
 """Dataset tags that have a line of their own."""
 DENSITY = ("TIFFTAG_XRESOLUTION", "TIFFTAG_YRESOLUTION")
-"""Pixels per unit of length of a printed page."""
+"""Pixels per inch or centimetre of a printed page; without such a unit only their ratio counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,8 @@ def refine(profile: Profile, provenance: Provenance) -> Profile:
     scale = provenance.scale
     tags = {ns: dict(values) for ns, values in profile.tags.items()}
     tags[""] = {
-        **{k: _density(k, v, scale) for k, v in tags.get("", {}).items() if not _stale(k)},
+        **{k: v for k, v in tags.get("", {}).items() if not _stale(k)},
+        **_densities(tags.get("", {}), scale),
         "TIFFTAG_SOFTWARE": provenance.software,
         "PROCESSING": provenance.processing,
     }
@@ -72,11 +73,11 @@ def _stale(name: str) -> bool:
     return bool(STATISTICS.match(name))
 
 
-def _density(name: str, value: str, scale: int) -> str:
-    try:
-        return f"{float(value) * scale:g}" if name in DENSITY else value
-    except ValueError:
-        return value
+def _densities(tags: dict[str, str], scale: int) -> dict[str, str]:
+    """The densities of a printed page, if the tags give any in a unit of length."""
+    if tags.get("TIFFTAG_RESOLUTIONUNIT", "1")[:1] not in ("2", "3"):
+        return {}
+    return {k: f"{float(tags[k]) * scale:g}" for k in DENSITY if k in tags}
 
 
 def _fine_band(band: Band) -> Band:
@@ -132,13 +133,14 @@ def _band_fates(profile: Profile) -> list[Fate]:
 
 
 def _tag_fates(profile: Profile, provenance: Provenance) -> list[Fate]:
-    found = []
+    found = [Fate(f"metadata {ns}", "dropped", "describes the grid") for ns in profile.forgotten]
+    denser = _densities(profile.tags.get("", {}), provenance.scale)
     for domain, values in profile.tags.items():
         for name in values:
             label = f"tag {domain}:{name}" if domain else f"tag {name}"
             if not domain and _stale(name):
                 found.append(Fate(label, "dropped", "described the coarse pixels"))
-            elif not domain and name in DENSITY:
+            elif not domain and name in denser:
                 found.append(Fate(label, "changed", f"x {provenance.scale}"))
             elif domain or name not in REWRITTEN:
                 found.append(Fate(label, "kept"))

@@ -75,6 +75,8 @@ class Profile:
     """Value at which the sensor saturates: comes back exactly."""
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
     """Dataset metadata by domain; '' is the default one."""
+    forgotten: tuple[str, ...] = ()
+    """Metadata domains that describe the coarse grid itself and are not carried over."""
     colormap: dict[int, tuple[int, int, int, int]] | None = None
     """RGBA by value for palette images."""
     block: tuple[int, int] = (1, 1)

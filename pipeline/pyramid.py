@@ -17,6 +17,8 @@ Method = Literal["average", "nearest", "mode"]
 
 BLOCK = 512
 """Side of the blocks of tiled outputs, and of the smallest tile."""
+STRIP = 64
+"""Rows that are halved at once; even."""
 
 
 def level_shapes(height: int, width: int) -> tuple[tuple[int, int], ...]:
@@ -38,16 +40,31 @@ def halve(
     pixels: Pixels, valid: Mask | None, *, method: Method, nodata: float | None = None
 ) -> tuple[Pixels, Mask | None]:
     """(pixels, valid) at half the resolution; both (band, y, x), odd sizes round up."""
+    bands, height, width = pixels.shape
+    shape = (bands, -(-height // 2), -(-width // 2))
+    coarse, good = np.empty(shape, pixels.dtype), np.ones(shape, bool)
+    # strips of one band: the sums of a whole tile would not fit any cache
+    for band in range(bands):
+        for row in range(0, height, STRIP):
+            strip = (slice(band, band + 1), slice(row, row + STRIP))
+            target = (slice(band, band + 1), slice(row // 2, (row + STRIP) // 2))
+            mask = None if valid is None else valid[strip]
+            coarse[target], good[target] = _halve_strip(pixels[strip], mask, method, nodata)
+    return coarse, None if good.all() else good
+
+
+def _halve_strip(
+    pixels: Pixels, valid: Mask | None, method: Method, nodata: float | None
+) -> tuple[Pixels, Mask | bool]:
+    """(pixels, valid) of a few rows at half the resolution; True where all are valid."""
     pixels = _even(pixels)
-    if valid is not None:
-        valid = _even(valid)
-        valid = None if valid.all() else valid
+    valid = None if valid is None or valid.all() else _even(valid)
     if method == "nearest":
-        return pixels[:, ::2, ::2], None if valid is None else valid[:, ::2, ::2]
+        return pixels[:, ::2, ::2], True if valid is None else valid[:, ::2, ::2]
     if method == "mode":
         return _mode(pixels, valid)
     if valid is None:
-        return avoid_nodata(_mean(pixels), nodata), None
+        return avoid_nodata(_mean(pixels), nodata), True
     return _masked_mean(pixels, valid, nodata)
 
 
@@ -97,7 +114,7 @@ def _masked_mean(pixels: Pixels, valid: Mask, nodata: float | None) -> tuple[Pix
     return np.where(some, means, pixels[:, ::2, ::2]), some
 
 
-def _mode(pixels: Pixels, valid: Mask | None) -> tuple[Pixels, Mask | None]:
+def _mode(pixels: Pixels, valid: Mask | None) -> tuple[Pixels, Mask | bool]:
     """The most frequent valid value among 2 x 2, the first in row-major order on a tie."""
     four = np.stack([pixels[:, i::2, j::2] for i in (0, 1) for j in (0, 1)])
     good = (
@@ -107,4 +124,4 @@ def _mode(pixels: Pixels, valid: Mask | None) -> tuple[Pixels, Mask | None]:
     )
     votes = np.stack([((four == one) & good).sum(axis=0) for one in four]) * good
     chosen = np.take_along_axis(four, votes.argmax(axis=0)[None], axis=0)[0]
-    return chosen, None if valid is None else good.any(axis=0)
+    return chosen, True if valid is None else good.any(axis=0)

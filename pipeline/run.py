@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import PipelineError, PublishError, SourceError, TileError
 from pipeline.journal import Journal, Receipt
 from pipeline.kernel import Recipe, Upscaler, upscale_tile
+from pipeline.memory import keep_freed_memory
 from pipeline.plan import Plan
 from pipeline.serial import from_json
 from pipeline.sinks import load_sink
@@ -68,6 +69,7 @@ class Call:
 
 def make_tile(call: Call, upscaler: Upscaler) -> tuple[Receipt, ...]:
     """Make one tile on a worker: a receipt for each output. Raises PipelineError."""
+    keep_freed_memory()
     plans = [load_plan(stage, digest) for stage, digest in call.stages]
     plan = plans[0]
     tile = plan.tiling.tile(call.tile)

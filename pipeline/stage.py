@@ -19,11 +19,12 @@ import os
 import shutil
 import socket
 import uuid
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+
+from isal import isal_zlib
 
 from pipeline.errors import PublishError, ResumeError
 from pipeline.journal import Journal, Staged, create_journal, open_journal
@@ -121,7 +122,7 @@ def checksum(path: Path, *, length: int | None = None) -> int:
     crc, left = 0, length
     with path.open("rb") as file:
         while chunk := file.read(CHUNK if left is None else min(CHUNK, left)):
-            crc = zlib.crc32(chunk, crc)
+            crc = isal_zlib.crc32(chunk, crc)
             left = None if left is None else left - len(chunk)
     return crc
 
@@ -132,7 +133,7 @@ def write_durably(path: Path, *parts: bytes | memoryview) -> Staged:
         crc = size = 0
         for part in parts:
             file.write(part)
-            crc, size = zlib.crc32(part, crc), size + len(part)
+            crc, size = isal_zlib.crc32(part, crc), size + len(part)
     return Staged(path.name, size, crc)
 
 

@@ -17,6 +17,8 @@ from pipeline.profile import Profile
 from pipeline.radiometry import as_code
 from pipeline.statistics import Statistics
 
+XMP = "xml:XMP"
+"""Domain of XMP packets, which rasterio reads but does not write well: see `xmp_packet`."""
 SIDE = 16
 """Side of the image; its pixels are never used."""
 
@@ -79,6 +81,8 @@ def _describe(dataset: DatasetWriter, profile: Profile) -> None:
     """Everything that is not a creation option."""
     bands, georef = profile.bands, profile.georef
     for domain, values in profile.tags.items():
+        if domain == XMP:
+            continue
         dataset.update_tags(ns=domain or None, **values)
     if georef.point:
         dataset.update_tags(AREA_OR_POINT="Point")
@@ -121,3 +125,8 @@ def _statistics_tags(found: Statistics, dtype: str) -> dict[str, str]:
     shown = f"{math.floor(percent * 100) / 100:.4g}"
     tags = {f"STATISTICS_{name}": f"{value:.{digits}g}" for name, value in figures.items()}
     return tags | {"STATISTICS_VALID_PERCENT": shown}
+
+
+def xmp_packet(profile: Profile) -> bytes:
+    """The XMP packet, to be written as tag 700; empty for none."""
+    return profile.tags.get(XMP, {}).get(XMP, "").encode()

@@ -20,11 +20,12 @@ from pipeline.pyramid import BLOCK
 FRAME = 8
 """Bytes that frame each block: its size before it, its last four bytes again behind it."""
 
-SHORT, LONG, LONG8 = 3, 4, 16
+BYTE, SHORT, LONG, LONG8 = 1, 3, 4, 16
 TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 16: 8}
 SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 SAMPLES, PLANAR, PREDICTOR, TILE_WIDTH, TILE_LENGTH = 277, 284, 317, 322, 323
 TILE_OFFSETS, TILE_BYTE_COUNTS, SAMPLE_FORMAT, LERC_PARAMETERS = 324, 325, 339, 50674
+XMP_TAG = 700
 PER_IMAGE = {BITS, PHOTOMETRIC, SAMPLES, PLANAR, SAMPLE_FORMAT, 320, 338}
 """Tags of the image that every overview repeats: how samples are to be read."""
 STRUCTURAL = {

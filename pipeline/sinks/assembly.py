@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+from isal import isal_zlib
 
 from pipeline.errors import PublishError
 from pipeline.stage import CHUNK, checksum, write_durably
@@ -52,7 +53,7 @@ def assemble(stage: Path, output: Path, header: bytes, moves: list[Move]) -> Non
     done = _resume(record, output)
     if done is None:
         output.write_bytes(header)
-        done = _Progress(0, len(header), zlib.crc32(header))
+        done = _Progress(0, len(header), isal_zlib.crc32(header))
     with output.open("r+b") as file:
         file.truncate(done.size)
         file.seek(done.size)
@@ -97,7 +98,7 @@ def _append(file: IO[bytes], stage: Path, run: tuple[str, int, int], crc: int) -
             if not chunk:
                 raise PublishError(f"the staged file {name} is too short", uri=str(stage))
             file.write(chunk)
-            crc, length = zlib.crc32(chunk, crc), length - len(chunk)
+            crc, length = isal_zlib.crc32(chunk, crc), length - len(chunk)
     return crc
 
 

@@ -34,8 +34,8 @@ from pipeline.radiometry import Mask, Pixels
 from pipeline.sinks.assembly import Move, assemble, is_assembled
 from pipeline.stage import sync_directory, write_durably
 from pipeline.statistics import add_up
-from pipeline.template import holds_nodata, template
-from pipeline.tiff import FRAME, Image, Layout, blocks, image_entries, lay_out, lift, mask_entries
+from pipeline.template import holds_nodata, template, xmp_packet
+from pipeline.tiff import BYTE, FRAME, XMP_TAG, Entry, Image, Layout, blocks, image_entries, lay_out, lift, mask_entries
 from pipeline.tiling import Tile
 from pipeline.top import Level, seed_name, tile_pyramid, top_strips, write_seed
 
@@ -137,6 +137,8 @@ def _layout(plan: Plan, receipts: Mapping[int, Receipt], sizes: Sizes) -> Layout
     bands = range(len(plan.profile.bands)) if plan.output.statistics else ()
     statistics = [add_up(r.statistics[band] for r in receipts.values()) for band in bands]
     lifted = lift(template(plan.fine, statistics))
+    packet = xmp_packet(plan.fine)
+    lifted += [Entry(XMP_TAG, BYTE, len(packet), packet)] if packet else []
     images = []
     for level, shape in enumerate(plan.levels):
         entries = image_entries(

@@ -128,6 +128,7 @@ def _profile(uri: str, dataset: DatasetReader, options: SourceOptions) -> Profil
         mask=_masked(dataset, bands),
         saturated=_saturated(dataset.driver, dtype),
         tags=_tags(dataset),
+        forgotten=tuple(ns for ns in dataset.tag_namespaces() if not _carried(ns)),
         colormap=colormap,
         block=dataset.block_shapes[numbers[0] - 1],
         pixel_interleaved=_interleaved(dataset),
@@ -275,6 +276,11 @@ def _saturated(driver: str, dtype: str) -> float | None:
 
 
 def _tags(dataset: DatasetReader) -> dict[str, dict[str, str]]:
-    domains = [ns for ns in dataset.tag_namespaces() if ns not in FORGOTTEN and ":" not in ns]
+    domains = [ns for ns in dataset.tag_namespaces() if ns not in FORGOTTEN and _carried(ns)]
     tags = {"": dataset.tags()} | {ns: dataset.tags(ns=ns) for ns in domains if ns}
     return {ns: dict(values) for ns, values in tags.items() if values}
+
+
+def _carried(domain: str) -> bool:
+    """Whether a metadata domain still holds on a finer grid: GML and its kin describe the grid."""
+    return domain == "xml:XMP" or not domain.startswith("xml:")

@@ -1,0 +1,206 @@
+"""Zarr: a sharded, multiscale store that xarray, rioxarray, odc-geo and GDAL find on the map.
+
+Workers write whole objects into `stage/output.zarr`; `publish` adds the upper levels and, last, the
+metadata that makes it a store, then renames it. A store under its final name is always whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.errors import PlanError, PublishError
+from pipeline.fate import Fate
+from pipeline.fate import fates as all_fates
+from pipeline.journal import Receipt, Staged
+from pipeline.kernel import Fine
+from pipeline.plan import Plan
+from pipeline.radiometry import as_code
+from pipeline.sinks.zarr_layout import (
+    BLOSC,
+    data_of,
+    encode,
+)
+from pipeline.sinks.zarr_place import previous, put_in_place, remove
+from pipeline.sinks.zarr_store import describe
+from pipeline.sources.zarr_georef import is_rotated
+from pipeline.stage import sync_directory, write_durably
+from pipeline.statistics import Statistics, add_up
+from pipeline.tiling import Tile
+from pipeline.top import Level, tile_pyramid, top_strips, write_seed
+
+STORE = "output.zarr"
+"""The store being written, within the stage."""
+
+
+def claims(target: Path) -> bool:
+    """Whether the name ends in .zarr."""
+    return target.suffix.lower() == ".zarr"
+
+
+def check(plan: Plan) -> None:
+    """Raise PlanError if Zarr cannot hold the output."""
+    if plan.output.compress not in (*BLOSC, "none"):
+        raise PlanError(
+            f"Zarr cannot be compressed with {plan.output.compress}; use --compress "
+            f"{', '.join(BLOSC)} or none",
+            uri=plan.profile.uri,
+        )
+
+
+def fates(plan: Plan) -> tuple[Fate, ...]:
+    """What becomes of the source's metadata: all is kept, some of it in other places."""
+    notes = _notes(plan)
+    return tuple(
+        replace(fate, note="; ".join(part for part in (fate.note, notes.get(fate.item)) if part))
+        for fate in all_fates(plan.profile, plan.provenance)
+    )
+
+
+def _notes(plan: Plan) -> dict[str, str]:
+    """Where Zarr differs, by item."""
+    georef, bands = plan.profile.georef, plan.profile.bands
+    notes = {
+        "mask": "as the array mask",
+        "palette": "as the attribute colormap",
+        "ground control points": "as GeoJSON in spatial_ref",
+        "RPCs": "as the attribute rpcs",
+        "colour interpretation": "as the attribute bands",
+    }
+    if georef.affine and is_rotated(georef.affine):
+        notes["transform"] = "rotated: as GeoTransform, without x and y arrays"
+    if len({(band.scale, band.offset) for band in bands}) > 1:
+        notes["scales and offsets"] = "differ between bands: as the attributes scales and offsets"
+    if as_code(plan.profile.nodata, np.dtype(plan.profile.dtype)) is None:
+        notes["nodata"] = f"no {plan.profile.dtype} pixel can hold it: as nodata_declared"
+    return notes
+
+
+def begin(stage: Path, plan: Plan) -> None:
+    """Make the directory of the store; on a resumed stage it stays as it is.
+
+    A finished store of another plan there is the former output, left by a kill right after it
+    was exchanged for the new one.
+    """
+    store = stage / STORE
+    if not _is_ours(store, plan):
+        remove(store)
+    store.mkdir(exist_ok=True)
+
+
+def write(stage: Path, plan: Plan, tile: Tile, fine: Fine) -> tuple[Staged, ...]:
+    """Make a tile durable: its shards of all levels that it makes alone, and its seed."""
+    levels = tile_pyramid(plan, tile, fine)
+    own, seeds = levels[: plan.tile_levels + 1], levels[plan.tile_levels + 1 :]
+    staged = [
+        item
+        for part in own
+        for item in _write_part(stage, plan, part, column=tile.write.x >> part.level)
+    ]
+    return (*staged, *(write_seed(stage, tile, seed) for seed in seeds))
+
+
+def _write_part(stage: Path, plan: Plan, part: Level, *, column: int) -> Iterator[Staged]:
+    for key, data in encode(plan, part, column=column):
+        yield _write_object(stage, key, data)
+
+
+def _write_object(stage: Path, key: str, data: memoryview) -> Staged:
+    name = f"{STORE}/{key}"
+    path = stage / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return replace(write_durably(path, data), name=name)
+
+
+def publish(stage: Path, plan: Plan, receipts: Mapping[int, Receipt], target: Path) -> None:
+    """Finish the store and rename it to `target`; raises PublishError.
+
+    Replacing an existing output is one atomic exchange on Linux's own file systems; elsewhere see
+    `zarr_place`.
+    """
+    store = stage / STORE
+    try:
+        if not _is_ours(store, plan):
+            _confirm(plan, target)
+            remove(store)
+            return
+        _check_target(target)
+        _finish(stage, plan, receipts, target)
+        put_in_place(store, target)
+    except OSError as error:
+        raise PublishError(f"cannot be put in place ({error})", uri=str(target)) from error
+
+
+def _confirm(plan: Plan, target: Path) -> None:
+    """Called again after the last rename: fine if the target is this plan's."""
+    if _plan_of(target) != plan.digest:
+        raise PublishError(
+            "its staged store has vanished; run the same command again", uri=str(target)
+        )
+    remove(previous(target))
+
+
+def _check_target(target: Path) -> None:
+    """Never replace a directory of other things for its name."""
+    if target.is_dir() and any(target.iterdir()) and not _metadata_file(target):
+        raise PublishError(
+            "is a directory that is not a Zarr store, and will not be replaced; move it away and "
+            "run the same command again",
+            uri=str(target),
+        )
+
+
+def _finish(stage: Path, plan: Plan, receipts: Mapping[int, Receipt], target: Path) -> None:
+    """Add the upper levels and the metadata, and make every name durable."""
+    missing = len(plan.tiling) - len(receipts)
+    if missing:
+        raise PublishError(f"lacks {missing} of {len(plan.tiling)} tiles", uri=str(target))
+    for strip in top_strips(stage, plan):
+        for _ in _write_part(stage, plan, strip, column=0):
+            pass
+    objects = describe(plan, _statistics(plan, receipts))
+    for key in sorted(objects, key=lambda key: (-key.count("/"), key)):  # the root last
+        _write_object(stage, key, data_of(objects[key]))
+    for folder, _, names in os.walk(stage / STORE):
+        for name in names:
+            if name.startswith(".") and name.endswith(".tmp"):
+                (Path(folder) / name).unlink()
+        sync_directory(Path(folder))
+
+
+def _statistics(plan: Plan, receipts: Mapping[int, Receipt]) -> tuple[Statistics, ...]:
+    """Of each band, or nothing where none were taken."""
+    if not plan.output.statistics or not all(r.statistics for r in receipts.values()):
+        return ()
+    return tuple(
+        add_up(receipts[tile].statistics[band] for tile in sorted(receipts))
+        for band in range(len(plan.profile.bands))
+    )
+
+
+def _is_ours(store: Path, plan: Plan) -> bool:
+    """Whether a store is being made by this plan, or was finished by it."""
+    return store.is_dir() and _plan_of(store) in (None, plan.digest)
+
+
+def _metadata_file(store: Path) -> Path | None:
+    """The file with the attributes of a store's root."""
+    found = (store / name for name in ("zarr.json", ".zattrs", ".zgroup", ".zarray"))
+    return next((path for path in found if path.is_file()), None)
+
+
+def _plan_of(store: Path) -> str | None:
+    """The plan that made a finished store; None for one that is unfinished, '' for others."""
+    path = _metadata_file(store)
+    if path is None:
+        return None
+    try:
+        data = json.loads(path.read_bytes())
+        return str(data.get("attributes", data).get("plan_sha256", ""))
+    except (ValueError, AttributeError):
+        return ""

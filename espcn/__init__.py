@@ -7,9 +7,19 @@ Importing this package imports numpy and nothing heavier.
 """
 
 from espcn.card import Card
+from espcn.devices import cuda_devices
 from espcn.errors import ModelError
 from espcn.foreign import import_checkpoint
 from espcn.models import describe, shipped
 from espcn.upscaler import Upscaler, load
 
-__all__ = ["Card", "ModelError", "Upscaler", "describe", "import_checkpoint", "load", "shipped"]
+__all__ = [
+    "Card",
+    "ModelError",
+    "Upscaler",
+    "cuda_devices",
+    "describe",
+    "import_checkpoint",
+    "load",
+    "shipped",
+]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from espcn.weights import Activation, Weights
+from espcn.architecture import Activation, Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Card:
     """Whether SR(a*x + b) = a*SR(x) + b for every a > 0: then any unit and range will do."""
 
     input_range: tuple[float, float] | None
-    """The range the network was trained on, to which scenes must be brought; None if any will do."""
+    """Values the network was trained on, which scenes must be mapped to; None if any will do."""
 
     sha256: str
     """Of the weights file's bytes; for models without a file, of their description."""

@@ -34,8 +34,8 @@ def place(*, device: Device, precision: Precision, backend: Backend) -> Placemen
     _check("backend", backend, get_args(Backend))
     if device == "cuda" and not cuda_available():
         raise ModelError(
-            "no CUDA device can be used: check nvidia-smi and that torch is a CUDA build "
-            "(pip install 'espcn[torch]'), or use device cpu"
+            "no CUDA device can be used: check nvidia-smi and that torch is a CUDA build, "
+            "or use device cpu"
         )
     wants_torch = backend in ("auto", "torch")
     on_cuda = device == "cuda" or (device == "auto" and wants_torch and cuda_available())
@@ -58,6 +58,15 @@ def cuda_available() -> bool:
     import torch
 
     return bool(torch.cuda.is_available())
+
+
+def cuda_devices() -> int:
+    """How many CUDA devices torch can compute on here."""
+    if not cuda_available():
+        return 0
+    import torch
+
+    return int(torch.cuda.device_count())
 
 
 def _may_have_cuda() -> bool:

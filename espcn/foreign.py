@@ -5,15 +5,17 @@ layers and no skip. What such a file holds is tensors only: torch's weights-only
 rest.
 """
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from espcn.architecture import Weights, scale_of
 from espcn.card import Card, card_of
 from espcn.errors import ModelError
-from espcn.weights import Weights, scale_of
+from espcn.sessions import missing
 from espcn.weights_file import read_weights, tensors_to_layers, write_weights
 
 WRAPPERS = ("state_dict", "model_state_dict", "params_ema", "params", "model", "net")
@@ -54,11 +56,12 @@ def _read(path: Path) -> object:
     try:
         import torch
     except ImportError as error:
-        raise ModelError("torch is not installed: pip install 'espcn[torch]'") from error
+        raise missing("torch", install="torch") from error
     from pickle import UnpicklingError
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ModelError(f"cannot be read: {error.strerror}") from error
     except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:

@@ -1,12 +1,12 @@
-"""The network as an ONNX graph, written straight from the numbers: no export machinery, no torch.
+r"""The network as an ONNX graph, written straight from the numbers, without torch.
 
     pixels --> conv -> act -> conv -> act -> conv --(residual)--> add --> shuffle --> fine
-        \\--> trim --> conv 5x5, one kernel per sub-pixel ---------/
+        \--> trim --> conv 5x5, one kernel per sub-pixel ---------/
 
-All convolutions are valid. Vector units compute 16 output channels at once, and the last layer has
-only C*r**2 of them: at x2 and one band, a quarter. There its kernels are laid out four times, once
-for each pixel of a 2x2 square, at a stride of two; the additional weights are zeros, so not a bit
-of the result changes, and the network is 1.14 times as fast.
+All convolutions are valid. Vector units compute 16 output channels at once, and the last layer
+has only C*r**2 of them: at x2 and one band, a quarter. There its kernels are laid out four times,
+once for each pixel of a 2x2 square, at a stride of two; the additional weights are zeros, so not a
+bit of the result changes, and the network is 1.14 times as fast.
 
     one kernel (3x3)       the four of a 2x2 square (4x4, stride 2)
         a b c                a b c 0   0 a b c   0 0 0 0   0 0 0 0
@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from espcn.architecture import Weights
 from espcn.interpolation import RADIUS, bicubic_kernels
-from espcn.weights import Weights
 
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto
@@ -135,7 +135,10 @@ class _Draft:
         from onnx import helper
 
         name = f"v{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operation, operands, [name], **(attributes or {})))
+        node = helper.make_node(operation, operands, [name])
+        for key, value in (attributes or {}).items():
+            node.attribute.append(helper.make_attribute(key, value))
+        self.nodes.append(node)
         return name
 
     def constant(self, value: NDArray[np.generic]) -> str:
@@ -169,7 +172,7 @@ class _Draft:
 def _for_squares(
     kernels: NDArray[np.float32], square: int, *, bands: int, scale: int
 ) -> NDArray[np.float32]:
-    """(C*r**2, n, k, k) -> (C*(s*r)**2, n, k+s-1, k+s-1), each kernel once per pixel of a square."""
+    """(C*r**2, n, k, k) -> (C*(s*r)**2, n, k+s-1, k+s-1), a kernel per pixel of a square."""
     _, inputs, side, _ = kernels.shape
     grown = side + square - 1
     spread = np.zeros((bands, square, scale, square, scale, inputs, grown, grown), np.float32)

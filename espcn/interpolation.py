@@ -23,5 +23,5 @@ def bicubic_kernels(scale: int) -> NDArray[np.float64]:
     """
     phases = (np.arange(scale) + 0.5) / scale - 0.5
     taps = cubic(phases[:, None] - np.arange(-RADIUS, RADIUS + 1))
-    kernels = np.einsum("pi,qj->pqij", taps, taps)
+    kernels = taps[:, None, :, None] * taps[None, :, None, :]
     return kernels.reshape(scale * scale, 2 * RADIUS + 1, 2 * RADIUS + 1)

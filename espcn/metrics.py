@@ -42,7 +42,7 @@ def crop_to_multiple(plane: Plane, scale: int) -> Plane:
 
 
 def restored_psnr(
-    truth: Plane, scale: int, *, restore: Callable[[NDArray[np.float32]], NDArray[np.generic]]
+    truth: Plane, scale: int, *, restore: Callable[[NDArray[np.float32]], NDArray[np.float32]]
 ) -> float:
     """PSNR in dB of one (y, x) luma plane degraded by `scale` and restored by `restore`.
 

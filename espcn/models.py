@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
+from espcn.architecture import MAX_SCALE, Weights
 from espcn.card import Card, card_of
 from espcn.errors import ModelError
-from espcn.weights import MAX_SCALE, Weights
 from espcn.weights_file import read_weights
 
 BUILT_IN = ("bicubic", "nearest")

@@ -1,13 +1,15 @@
 """The network in torch, for training and for CUDA; the only module that builds `torch.nn`."""
 
+from typing import Self
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
+from espcn.architecture import Activation, Layer, Weights
 from espcn.interpolation import RADIUS, bicubic_kernels
-from espcn.weights import Activation, Layer, Weights
 
 
 class ZeroMean(nn.Module):
@@ -63,6 +65,11 @@ class Network(nn.Module):
         fine = functional.pixel_shuffle(functional.conv2d(single, self.kernels), self.scale)
         return fine.reshape(batch, bands, *fine.shape[2:])
 
+    def use_channels_last(self) -> Self:
+        """Lay out kernels, and so maps, with the channels innermost: faster on every device."""
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return self
+
     def keep_first_kernels_zero_mean(self) -> None:
         """From now on train first kernels whose sums are zero."""
         parametrize.register_parametrization(self.feature_map_layer[0], "weight", ZeroMean())
@@ -95,7 +102,12 @@ def _trim(pixels: Tensor, margin: int) -> Tensor:
 
 
 def _activation(name: Activation) -> nn.Module:
-    return {"tanh": nn.Tanh, "relu": nn.ReLU, "none": nn.Identity}[name]()
+    activations: dict[Activation, type[nn.Module]] = {
+        "tanh": nn.Tanh,
+        "relu": nn.ReLU,
+        "none": nn.Identity,
+    }
+    return activations[name]()
 
 
 def _convolution(layer: Layer) -> nn.Conv2d:

@@ -2,39 +2,36 @@
 
 Every output pixel is the same to the bit in whatever tile it is computed. Where ONNX Runtime has
 blocked kernels for the processor (x86-64) that holds for any shape; elsewhere it convolves by
-matrix products and cuts long sums in two when a layer has 64 output pixels or fewer, which changes
-their last bits. Tiles are therefore grown to at least `_SMALLEST` pixels per side, and the
-growth is cut off again.
+matrix products, and sums in another order where a layer has 64 output pixels or fewer. Tiles are
+therefore grown to at least `SMALLEST` pixels per side, and the growth is cut off again.
+
+Processors of another kind (AVX-512, AVX2, ARM) sum in another order too: the workers of one run
+should be of one kind if its bytes are to be repeated.
 """
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from espcn.architecture import Weights
 from espcn.graph import square_of, whole_graph
 from espcn.sessions import Pixels, missing
-from espcn.weights import Weights
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession  # type: ignore[import-untyped]
 
 BLOCK = 256
 """Side of a block in low-resolution pixels: its maps stay near the core, its halo costs 3 %."""
 
-_SMALLEST = 32
+SMALLEST = 32
+"""Least side that is computed, in low-resolution pixels without halo."""
 
 
 class OnnxRuntimeSession:
     """One network in ONNX Runtime; `run` works on the calling thread when `threads` is 1."""
 
     def __init__(self, weights: Weights, *, threads: int) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise missing("onnxruntime", "onnxruntime") from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(
-            whole_graph(weights), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = open_graph(whole_graph(weights), threads=threads)
         self._square = square_of(weights)
         self._halo = weights.halo
         self._scale = weights.scale
@@ -42,9 +39,24 @@ class OnnxRuntimeSession:
     def run(self, pixels: Pixels) -> Pixels:
         """(C, h + 2*halo, w + 2*halo) -> (C, h*r, w*r) for any h, w >= 1."""
         height, width = (side - 2 * self._halo for side in pixels.shape[1:])
-        grown = grow(pixels, multiple=self._square, smallest=_SMALLEST + 2 * self._halo)
+        grown = grow(pixels, multiple=self._square, smallest=SMALLEST + 2 * self._halo)
         fine: Pixels = self._session.run(None, {"pixels": grown[None]})[0][0]
         return fine[:, : height * self._scale, : width * self._scale]
+
+
+def open_graph(graph: bytes, *, threads: int) -> "InferenceSession":
+    """A session on a graph whose idle threads sleep; raises `ModelError` without ONNX Runtime."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise missing("onnxruntime", install="onnxruntime") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 def grow(pixels: Pixels, *, multiple: int, smallest: int) -> Pixels:

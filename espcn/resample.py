@@ -2,9 +2,13 @@
 
 The kernel is Keys' cubic convolution with a = -1/2 (R. Keys, "Cubic convolution interpolation for
 digital image processing", IEEE TASSP 29(6), 1981, eq. 4). Shrinking stretches the kernel by the
-factor (antialiasing), weights are normalised to sum to one, borders are mirrored symmetrically
-(the edge pixel is repeated), and integer images are rounded after each of the two passes.
+factor (antialiasing), weights are normalised to sum to one, borders are mirrored with the edge
+pixel repeated, and integer images are rounded after each of the two passes. (Releases of MATLAB
+from the time of the published Set5 pairs continued the edge pixel instead of mirroring: away from
+the borders those pairs are met to the last bit, and with a continued edge everywhere.)
 """
+
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +16,8 @@ from numpy.typing import NDArray
 from espcn.errors import ModelError
 
 _Floats = NDArray[np.float64]
+
+Sample = TypeVar("Sample", np.uint8, np.float32, np.float64)
 
 
 def cubic(distance: _Floats) -> _Floats:
@@ -22,11 +28,12 @@ def cubic(distance: _Floats) -> _Floats:
     return np.where(x <= 1.0, near, np.where(x < 2.0, far, 0.0))
 
 
-def resize(plane: NDArray[np.generic], shape: tuple[int, int]) -> NDArray[np.generic]:
-    """Resize a (y, x) image to `shape`; returns uint8 for uint8, float64 for everything else.
+def resize(plane: NDArray[Sample], shape: tuple[int, int]) -> NDArray[Sample]:
+    """Resize a (y, x) image to `shape`, keeping its dtype: uint8, float32 or float64.
 
-    Rows first, then columns, as MATLAB does for equal factors; for uint8 each pass rounds half up
-    and saturates. Raises `ModelError` for an image that is not two-dimensional or has no pixels.
+    Rows first, then columns, as MATLAB does for equal factors; sums are float64, and for uint8 each
+    pass rounds half up and saturates. Raises `ModelError` for an image that is not
+    two-dimensional or has no pixels.
     """
     if plane.ndim != 2 or 0 in plane.shape or min(shape) < 1:
         raise ModelError(
@@ -36,7 +43,7 @@ def resize(plane: NDArray[np.generic], shape: tuple[int, int]) -> NDArray[np.gen
     return _along_rows(rows.T, shape[1]).T
 
 
-def shrink(plane: NDArray[np.generic], scale: int) -> NDArray[np.generic]:
+def shrink(plane: NDArray[Sample], scale: int) -> NDArray[Sample]:
     """Degrade a (y, x) image by an integer factor; its sides must be multiples of `scale`."""
     height, width = plane.shape
     if height % scale or width % scale:
@@ -46,21 +53,21 @@ def shrink(plane: NDArray[np.generic], scale: int) -> NDArray[np.generic]:
     return resize(plane, (height // scale, width // scale))
 
 
-def enlarge(plane: NDArray[np.generic], scale: int) -> NDArray[np.generic]:
+def enlarge(plane: NDArray[Sample], scale: int) -> NDArray[Sample]:
     """Enlarge a (y, x) image by an integer factor: the bicubic baseline."""
     height, width = plane.shape
     return resize(plane, (height * scale, width * scale))
 
 
-def _along_rows(plane: NDArray[np.generic], target: int) -> NDArray[np.generic]:
+def _along_rows(plane: NDArray[Sample], target: int) -> NDArray[Sample]:
     indices, weights = _taps(plane.shape[0], target)
     values = plane.astype(np.float64, copy=False)
     total = np.zeros((target, plane.shape[1]))
     for index, weight in zip(indices.T, weights.T, strict=True):
         total += weight[:, None] * values[index]
-    if plane.dtype != np.uint8:
-        return total
-    return np.clip(np.floor(total + 0.5), 0, 255).astype(np.uint8)
+    if plane.dtype == np.uint8:
+        total = np.clip(np.floor(total + 0.5), 0, 255)
+    return total.astype(plane.dtype)
 
 
 def _taps(length: int, target: int) -> tuple[NDArray[np.int64], _Floats]:

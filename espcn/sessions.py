@@ -17,6 +17,6 @@ class Session(Protocol):
         """(C, h + 2*halo, w + 2*halo) -> (C, h*r, w*r); C is the network's own band count."""
 
 
-def missing(package: str, extra: str) -> ModelError:
-    """The error for a package that is not installed."""
-    return ModelError(f"{package} is not installed: pip install 'espcn[{extra}]'")
+def missing(package: str, *, install: str) -> ModelError:
+    """The error for a package that is not installed; `install` is what to give to pip."""
+    return ModelError(f"{package} is not installed: pip install {install}")

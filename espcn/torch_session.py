@@ -8,10 +8,10 @@ deterministic, TF32 is off, and nothing is tuned at run time.
 import threading
 from typing import TYPE_CHECKING, Literal
 
+from espcn.architecture import Weights
 from espcn.devices import Placement
 from espcn.errors import ModelError
 from espcn.sessions import Pixels, missing
-from espcn.weights import Weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,13 +32,13 @@ class TorchSession:
 
             from espcn.network import Network
         except ImportError as error:
-            raise missing("torch", "torch") from error
+            raise missing("torch", install="torch") from error
         device = placement.device
         if device == "cpu":
             torch.set_num_threads(threads)
         network = Network(weights).eval().requires_grad_(requires_grad=False)
         network.bf16_layers = 3 if placement.precision == "bf16" else 0
-        self._network = network.to(device=device, memory_format=torch.channels_last)
+        self._network = network.to(device).use_channels_last()
         self._device = device
         self._side = BLOCKS[device] + 2 * weights.halo
 
@@ -53,10 +53,10 @@ class TorchSession:
             )
         with _DEVICE_LOCK:
             try:
-                fine = self._forward(torch.from_numpy(pixels)[None])
+                fine = self._forward(torch.tensor(pixels)[None])
             except torch.cuda.OutOfMemoryError:
                 torch.cuda.empty_cache()
-                fine = self._retry(torch.from_numpy(pixels)[None])
+                fine = self._retry(torch.tensor(pixels)[None])
         result: Pixels = fine[0].numpy()
         return result
 

@@ -24,8 +24,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from espcn import metrics, resample
+from espcn.architecture import Weights
+from espcn.errors import ModelError
 from espcn.network import Network, initial_weights
-from espcn.weights import Weights
 from espcn.weights_file import write_weights
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class Pair:
 
 
 def train(recipe: Recipe, pairs: list[Pair], *, device: str = "cpu") -> Weights:
-    """Train on the pairs and return the averaged weights; deterministic for a seed on one device."""
+    """Train on the pairs and return the averaged weights; one seed, one device: one result."""
     network = _fresh_network(recipe, device)
     optimizer = _soap(network, recipe)
     average = _Average(network, recipe.average)
@@ -140,7 +141,7 @@ def _step(
     low, truth = (tensor.to(device) for tensor in batch)
     loss = functional.mse_loss(network(low), truth)
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return loss.item()
 
@@ -150,7 +151,7 @@ def _fresh_network(recipe: Recipe, device: str) -> Network:
     network = Network(initial_weights(recipe.scale, seed=recipe.seed))
     network.keep_first_kernels_zero_mean()
     network.bf16_layers = 2
-    return network.to(device=device, memory_format=torch.channels_last)
+    return network.to(device).use_channels_last()
 
 
 def _soap(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
@@ -185,7 +186,10 @@ class _Average:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
+    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in PICTURES)
+    if not paths:
+        raise ModelError(f"there are no pictures ({', '.join(PICTURES)}) in {folder}")
+    return paths
 
 
 def _luma(path: Path) -> metrics.Plane:
@@ -244,10 +248,9 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
     recipe = Recipe(scale=arguments.scale, seed=arguments.seed)
-    halo = initial_weights(recipe.scale).halo
-    pairs = read_pairs(arguments.data, recipe, halo=halo)
+    pairs = read_pairs(arguments.data, recipe, halo=initial_weights(recipe.scale).halo)
     steps = arguments.steps or steps_within(arguments.minutes, recipe, pairs)
-    recipe = Recipe(scale=arguments.scale, seed=arguments.seed, steps=steps)
+    recipe = replace(recipe, steps=steps)
     begin = time.perf_counter()
     weights = train(recipe, pairs)
     minutes = (time.perf_counter() - begin) / 60

@@ -14,7 +14,7 @@ pixels under it and on nothing else, so tiles fit together exactly.
 """
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import cast
 
@@ -57,8 +57,8 @@ class Address:
 class Upscaler:
     """Callable; shared by threads; pickled as an address. The session is made at the first call."""
 
-    card: Card
-    """The model's facts."""
+    card: Card = field(compare=False)
+    """The model's facts; they follow from the address, which alone is compared and hashed."""
 
     address: Address
     """What is pickled in place of a session."""
@@ -72,6 +72,11 @@ class Upscaler:
     def halo(self) -> int:
         """Low-resolution pixels of context that a call consumes on every side."""
         return self.card.halo
+
+    @property
+    def bands(self) -> int:
+        """Bands taken at once; 1 means any number, one by one."""
+        return self.card.bands
 
     @property
     def native(self) -> bool:
@@ -96,7 +101,7 @@ class Upscaler:
             return openvino_session.BLOCK
         return onnxruntime_session.BLOCK
 
-    def __call__(self, pixels: NDArray[Scalar]) -> NDArray[Scalar]:
+    def __call__(self, pixels: NDArray[Scalar], /) -> NDArray[Scalar]:
         """(band, h + 2*halo, w + 2*halo) float32 -> (band, h*scale, w*scale) float32.
 
         Values in any unit when the card says equivariant, in its `input_range` otherwise. With

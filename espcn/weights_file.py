@@ -15,12 +15,13 @@ import json
 import os
 import uuid
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from espcn.architecture import Layer, Weights, scale_of
 from espcn.errors import ModelError
-from espcn.weights import Layer, Weights, scale_of
 
 VERSION = 1
 """Of the metadata; a file with a higher one is refused."""
@@ -114,7 +115,7 @@ def _parse(data: bytes) -> tuple[dict[str, str], dict[str, NDArray[np.generic]]]
         raise ModelError(
             f"not a whole safetensors file ({error}): copy or train it again"
         ) from error
-    return header.get("__metadata__", {}), tensors
+    return header.get("__metadata__") or {}, tensors
 
 
 def _build(metadata: dict[str, str], tensors: dict[str, NDArray[np.generic]]) -> Weights:
@@ -122,22 +123,29 @@ def _build(metadata: dict[str, str], tensors: dict[str, NDArray[np.generic]]) ->
         raise ModelError("has no espcn metadata, so its activation is unknown: use `espcn import`")
     layers = tensors_to_layers(tensors)
     try:
-        facts = json.loads(metadata[_METADATA_KEY])
-        version = int(facts["version"])
-        if version > VERSION:
-            raise ModelError(f"has format version {version}, this espcn reads {VERSION}: update it")
-        span = facts["input_range"]
-        return Weights(
-            layers,
-            scale_of(layers),
-            activation=facts["activation"],
-            skip=bool(facts["skip"]),
-            input_range=None if span is None else (float(span[0]), float(span[1])),
-            metrics={str(key): float(value) for key, value in facts["metrics"].items()},
-            provenance={str(key): str(value) for key, value in facts["provenance"].items()},
-        )
-    except (KeyError, TypeError, AttributeError, IndexError, json.JSONDecodeError) as error:
+        return _weights(layers, json.loads(metadata[_METADATA_KEY]))
+    except ModelError:
+        raise
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         raise ModelError(f"its espcn metadata is damaged ({error!r}): write it again") from error
+
+
+def _weights(layers: tuple[Layer, ...], facts: dict[str, Any]) -> Weights:
+    version, span = int(facts["version"]), facts["input_range"]
+    if version > VERSION:
+        raise ModelError(f"has format version {version}, this espcn reads {VERSION}: update it")
+    weights = Weights(
+        layers,
+        scale_of(layers),
+        activation=facts["activation"],
+        skip=bool(facts["skip"]),
+        input_range=None if span is None else (float(span[0]), float(span[1])),
+        metrics={str(key): float(value) for key, value in facts["metrics"].items()},
+        provenance={str(key): str(value) for key, value in facts["provenance"].items()},
+    )
+    if span is None and not weights.equivariant:
+        raise ModelError("is not equivariant and declares no input_range: write it with one")
+    return weights
 
 
 def _facts(weights: Weights) -> dict[str, object]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -71,7 +71,9 @@ def local_shape(options: ClusterOptions, *, gpus: int = 0) -> Shape:
         try:
             memory = parse_bytes(options.memory)
         except ValueError as error:
-            raise ConfigError(f"cluster.memory = {options.memory!r} is no size ({error})") from error
+            raise ConfigError(
+                f"cluster.memory = {options.memory!r} is no size ({error})"
+            ) from error
     return Shape(workers, options.threads or usual, memory)
 
 

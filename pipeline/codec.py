@@ -77,7 +77,7 @@ def _deflate(block: Pixels) -> bytes:
     return isal_zlib.compress(np.ascontiguousarray(block), DEFLATE_LEVEL)
 
 
-def _bytewise(encode: Callable[..., bytes], block: Pixels, **level: int) -> bytes:
+def _bytewise(encode: Callable[..., bytes | bytearray], block: Pixels, **level: int) -> bytes:
     return bytes(encode(block.tobytes(), **level))
 
 

@@ -92,4 +92,4 @@ def zoom_rpcs(rpcs: dict[str, str], *, scale: int) -> dict[str, str]:
 
 def _number(text: str) -> float:
     """First number of an RPC value, which may carry a unit ('+003965.0 pixels')."""
-    return float(text.split()[0])
+    return float(text.split(maxsplit=1)[0])

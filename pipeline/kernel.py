@@ -161,7 +161,7 @@ def _blocks(recipe: Recipe, tile: Tile) -> Iterator[Window]:
             yield block
 
 
-def _nearest(tiling: Tiling, tile: Tile, values: NDArray[np.generic]) -> NDArray[np.generic]:
+def _nearest(tiling: Tiling, tile: Tile, values: Pixels) -> Pixels:
     """Values (..., y, x) on the read window, by nearest neighbour on the write window."""
     near = tile.write.coarse(tiling.scale)
     fine = replicate(values[..., *near.within(tiling.read(tile)).slices], scale=tiling.scale)

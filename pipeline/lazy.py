@@ -53,10 +53,11 @@ def upscale(
     SourceError for arrays that cannot be super-resolved and PlanError for a wrong `tile`.
     """
     labels = read_labels(data_array)
+    source = _chunked(data_array, labels)
     recipe = _recipe(data_array, labels, upscaler, tile)
-    source = _chunked(data_array)
     fine = _lazy(source if source.ndim == 3 else source[None], recipe)
-    return labels.dress(fine if source.ndim == 3 else fine[0], scale=upscaler.scale)
+    pixels = xr.Variable(data_array.dims, fine if source.ndim == 3 else fine[0])
+    return labels.dress(pixels, scale=upscaler.scale)
 
 
 def _recipe(
@@ -112,14 +113,16 @@ def _radiometry(profile: Profile, upscaler: Upscaler) -> Radiometry:
     )
 
 
-def _chunked(data_array: xr.DataArray) -> da.Array:
+def _chunked(data_array: xr.DataArray, labels: Labels) -> da.Array:
     """The values as a dask array; what is not one yet is cut without being read."""
     if data_array.chunks is None:
         y, x = data_array.dims[-2:]
         data_array = data_array.chunk({y: SOURCE_CHUNK, x: SOURCE_CHUNK})
     chunked: da.Array = data_array.data
     if any(np.isnan(size) for sizes in chunked.chunks for size in sizes):
-        raise SourceError("has chunks of unknown size; call compute_chunk_sizes() on its data")
+        raise SourceError(
+            "has chunks of unknown size; call compute_chunk_sizes() on its data", uri=labels.uri
+        )
     return chunked
 
 

@@ -95,7 +95,7 @@ class ClusterOptions:
     """Threads per worker; None: from cores."""
     memory: str | None = None
     """Memory limit of a worker, such as '4GiB'; None: its share of this machine's."""
-    options: dict[str, str | int | float | bool] = field(default_factory=dict)
+    options: dict[str, object] = field(default_factory=dict)
     """Keyword arguments of the cluster class."""
     scale: int | None = None
     """Workers to ask a cluster class for."""

@@ -105,8 +105,8 @@ def choose_side(
 ) -> int:
     """Side of a tile in fine pixels: as asked for, or the largest that suits.
 
-    `memory` is what one worker thread may use, in bytes; `threads` how many there are in all. Raises
-    PlanError if not even the smallest tile fits.
+    `memory` is what one worker thread may use, in bytes; `threads` how many there are in all.
+    Raises PlanError for a size that is not a multiple of a block.
     """
     if options.tile is not None:
         if options.tile < BLOCK or options.tile % BLOCK:
@@ -154,8 +154,8 @@ def check_fit(plan: Plan, target: Path, *, memory: int, staged: int = 0) -> None
     need = plan.tile_bytes
     if need > memory:
         raise PlanError(
-            f"a tile of {plan.tiling.side} px needs {mib(need)}, a worker thread has {mib(memory)}; "
-            "use a smaller tiling.tile, fewer threads or more memory",
+            f"a tile of {plan.tiling.side} px needs {mib(need)}, a worker thread has "
+            f"{mib(memory)}; use a smaller tiling.tile, fewer threads or more memory",
             uri=plan.profile.uri,
         )
     free = shutil.disk_usage(target.parent).free

@@ -124,4 +124,4 @@ def _mode(pixels: Pixels, valid: Mask | None) -> tuple[Pixels, Mask | bool]:
     )
     votes = np.stack([((four == one) & good).sum(axis=0) for one in four]) * good
     chosen = np.take_along_axis(four, votes.argmax(axis=0)[None], axis=0)[0]
-    return chosen, True if valid is None else good.any(axis=0)
+    return chosen, True if valid is None else np.asarray(good.any(axis=0))

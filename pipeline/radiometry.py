@@ -94,11 +94,10 @@ def avoid_nodata(pixels: Pixels, nodata: float | None) -> Pixels:
     return pixels
 
 
-def _neighbour(code: np.generic) -> np.generic:
+def _neighbour(code: Any) -> Any:
     """The nearest other value of the same data type, upwards if there is one."""
     if code.dtype.kind == "f":
-        below = code.dtype.type(-np.inf if code > 0 else np.inf)
-        return np.nextafter(code, below)  # type: ignore[no-any-return,call-overload]
+        return np.nextafter(code, code.dtype.type(-np.inf if code > 0 else np.inf))
     step = -1 if int(code) == np.iinfo(code.dtype).max else 1
     return code.dtype.type(int(code) + step)
 
@@ -143,6 +142,6 @@ def validity(profile: Profile, pixels: Pixels, mask: Mask | None) -> Mask | None
     return valid
 
 
-def replicate(values: NDArray[np.generic], *, scale: int) -> NDArray[np.generic]:
+def replicate(values: NDArray[Any], *, scale: int) -> NDArray[Any]:
     """Nearest neighbour on the last two axes: each pixel becomes scale x scale equal ones."""
     return values.repeat(scale, axis=-2).repeat(scale, axis=-1)

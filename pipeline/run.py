@@ -147,7 +147,11 @@ def run(
     try:
         completed = as_completed([f for f, _ in first], raise_errors=False)
         for batch in completed.batches():
-            again = [retry for f in batch if (retry := _settle(f, calls.pop(f), targets, attempts, on_tile))]
+            again = [
+                retry
+                for f in batch
+                if (retry := _settle(f, calls.pop(f), targets, attempts, on_tile))
+            ]
             refill = again + list(itertools.islice(waiting, len(batch) - len(again)))
             for future, call in _submit(client, upscaler, refill):
                 calls[future] = call

@@ -25,9 +25,16 @@ def to_json(value: object) -> Json:
         return [to_json(item) for item in value]
     if isinstance(value, Fraction):
         return f"{value.numerator:x}/{value.denominator:x}"
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
+    if isinstance(value, float):
+        return _number(value)
     return cast("Json", value)
+
+
+def _number(value: float) -> Json:
+    """Whole numbers without a fraction: 1 and 1.0 are equal values and must digest equally."""
+    if not math.isfinite(value):
+        return str(value)
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 
 def from_json(kind: type[T], data: Json) -> T:
@@ -41,7 +48,7 @@ def digest(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _decode(kind: object, data: Json) -> object:
+def _decode(kind: object, data: Json) -> object:  # noqa: PLR0911 - one line a kind of type
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
         fields = cast("dict[str, Json]", data)

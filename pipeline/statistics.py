@@ -55,7 +55,7 @@ class Statistics:
         if not self.count:
             return math.nan
         variance = self.squares / self.count - (self.sum / self.count) ** 2
-        return math.sqrt(max(variance, 0))
+        return math.sqrt(max(float(variance), 0.0))
 
 
 def measure(pixels: Pixels, valid: Mask | None) -> tuple[Statistics, ...]:

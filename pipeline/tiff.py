@@ -1,8 +1,8 @@
 """The bytes of a Cloud-Optimized GeoTIFF: header and directories, given the sizes of its blocks.
 
-    header | ghost area | IFDs: image, its mask, overviews, their masks | blocks, smallest level first
+    header | ghost area | IFDs: image, mask, overviews, their masks | blocks, smallest level first
 
-Layout, ghost area and the 4-byte leader and trailer of every block follow GDAL's COG driver
+The layout, the ghost area, and the frame of every block follow GDAL's COG driver
 (https://gdal.org/drivers/raster/cog.html). What describes the image - georeferencing, colours,
 metadata - is lifted from a small GeoTIFF that GDAL itself writes, so that GDAL stays the authority.
 """

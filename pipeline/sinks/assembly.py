@@ -17,7 +17,6 @@ from isal import isal_zlib
 from pipeline.errors import PublishError
 from pipeline.stage import CHUNK, checksum, write_durably
 
-
 RECORD = "assembled.json"
 """Where progress is recorded within the stage."""
 

@@ -1,8 +1,9 @@
 """Cloud-Optimized GeoTIFF, written from blocks that the workers encode.
 
-Each tile becomes one part: its encoded blocks, full resolution first, then its overviews. Publishing
-encodes the top of the pyramid, writes header and directories, and strings the parts together; what
-has been copied is cut off its part, so that stage and output together stay near the output's size.
+Each tile becomes one part: its encoded blocks, full resolution first, then its overviews.
+Publishing encodes the top of the pyramid, writes header and directories, and strings the parts
+together; what has been copied is cut off its part, so that stage and output together stay near the
+output's size.
 
     stage/parts/0000012.part      | level 0 | level 1 | ... | sizes of all blocks | their number |
     stage/seeds/0000012.seed      the tile's share of the first level it cannot make alone
@@ -25,7 +26,8 @@ from numpy.typing import NDArray
 
 from pipeline.codec import Codec, codec, encode_block, encode_mask
 from pipeline.errors import PlanError
-from pipeline.fate import Fate, fates as all_fates
+from pipeline.fate import Fate
+from pipeline.fate import fates as all_fates
 from pipeline.journal import Receipt, Staged
 from pipeline.kernel import Fine
 from pipeline.plan import Plan
@@ -35,7 +37,19 @@ from pipeline.sinks.assembly import Move, assemble, is_assembled
 from pipeline.stage import sync_directory, write_durably
 from pipeline.statistics import add_up
 from pipeline.template import holds_nodata, template, xmp_packet
-from pipeline.tiff import BYTE, FRAME, XMP_TAG, Entry, Image, Layout, blocks, image_entries, lay_out, lift, mask_entries
+from pipeline.tiff import (
+    BYTE,
+    FRAME,
+    XMP_TAG,
+    Entry,
+    Image,
+    Layout,
+    blocks,
+    image_entries,
+    lay_out,
+    lift,
+    mask_entries,
+)
 from pipeline.tiling import Tile
 from pipeline.top import Level, seed_name, tile_pyramid, top_strips, write_seed
 
@@ -90,9 +104,7 @@ def _part_name(index: int) -> str:
     return f"parts/{index:07d}.part"
 
 
-def _records(
-    level: Level, scheme: Codec, masked: bool
-) -> Iterator[tuple[tuple[int, int], bytes]]:
+def _records(level: Level, scheme: Codec, masked: bool) -> Iterator[tuple[tuple[int, int], bytes]]:
     """((block bytes, mask bytes), framed block and mask) in row-major order."""
     for y in range(0, level.pixels.shape[1], BLOCK):
         for x in range(0, level.pixels.shape[2], BLOCK):
@@ -105,9 +117,7 @@ def _records(
             yield (len(image), len(mask)), _framed(image) + _framed(mask)
 
 
-def _dataset_mask(
-    pixels: Pixels, valid: Mask | None, here: tuple[slice, slice, slice]
-) -> Mask:
+def _dataset_mask(pixels: Pixels, valid: Mask | None, here: tuple[slice, slice, slice]) -> Mask:
     """The per-dataset mask: valid in any band."""
     if valid is None:
         return np.ones(pixels.shape[1:], bool)
@@ -161,7 +171,7 @@ def _sizes(stage: Path, plan: Plan) -> Sizes:
     if not saved.exists():
         found = _top(stage, plan) | _sizes_of_parts(stage, plan)
         buffer = io.BytesIO()
-        np.savez(buffer, **{str(level): array for level, array in found.items()})
+        np.savez(buffer, allow_pickle=False, **{str(level): a for level, a in found.items()})
         write_durably(saved, buffer.getvalue())
         sync_directory(stage)
     for index in range(len(plan.tiling)):

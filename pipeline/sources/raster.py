@@ -33,7 +33,7 @@ FORGOTTEN = (
 """Metadata domains that describe the file, not the image, or that have a field of their own."""
 
 
-def claims(uri: str) -> bool:
+def claims(uri: str) -> bool:  # noqa: ARG001 - it would take anything
     """GDAL is the reader of last resort."""
     return True
 
@@ -191,7 +191,8 @@ def _check_size(
 
 
 def _interleaved(dataset: DatasetReader) -> bool:
-    return dataset.count > 1 and dataset.tags(ns="IMAGE_STRUCTURE").get("INTERLEAVE") == "PIXEL"
+    structure = dataset.tags(ns="IMAGE_STRUCTURE")
+    return dataset.count > 1 and str(structure.get("INTERLEAVE")) == "PIXEL"
 
 
 def _band(uri: str, dataset: DatasetReader, number: int, options: SourceOptions) -> Band:

@@ -99,7 +99,7 @@ PACKING = ("scale_factor", "add_offset")
 
 def find_image(store: Store, path: str, *, uri: str) -> Image:
     """The one image of a store, or the one at `path`; raises SourceError with the candidates."""
-    root = zarr.open(store, mode="r")
+    root = _open(store)
     if isinstance(root, zarr.Array):
         return _image(root, None, {}, uri)
     group, found = root, root.get(path) if path else root
@@ -113,6 +113,14 @@ def find_image(store: Store, path: str, *, uri: str) -> Image:
     if found is None:
         raise SourceError(f"holds no array {path}", uri=uri)
     return _image(found, group, attributes, uri)
+
+
+def _open(store: Store) -> Array | zarr.Group:
+    """The root; consolidated copies of metadata may be out of date and are not read."""
+    try:
+        return zarr.open_group(store, mode="r", use_consolidated=False)
+    except (FileNotFoundError, ValueError, KeyError):
+        return zarr.open_array(store, mode="r")
 
 
 def _finest(attributes: Attributes) -> str | None:

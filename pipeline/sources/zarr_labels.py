@@ -25,7 +25,6 @@ from pipeline.sources.zarr_georef import (
 )
 
 if TYPE_CHECKING:
-    import dask.array as da
     import xarray as xr
 
 NODATA = ("_FillValue", "missing_value", "fill_value", "nodata")
@@ -52,14 +51,14 @@ class Labels:
         """What errors call the array."""
         return str(self.array.name or "array")
 
-    def dress(self, pixels: da.Array, *, scale: int) -> xr.DataArray:
-        """The finer array with its labels."""
+    def dress(self, pixels: xr.Variable, *, scale: int) -> xr.DataArray:
+        """Finer pixels with their labels; lazy ones stay so."""
         import xarray as xr
 
         fine = xr.DataArray(
-            pixels,
+            pixels.data,
             coords=self._coordinates(scale, pixels.shape[-2], pixels.shape[-1]),
-            dims=self.array.dims,
+            dims=pixels.dims,
             name=self.array.name,
             attrs=_fine_attributes(self.array.attrs, scale),
         )

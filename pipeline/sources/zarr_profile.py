@@ -50,7 +50,7 @@ def describe(image: Image, options: SourceOptions, *, uri: str, identity: Identi
         bands=bands,
         identity=identity,
         georef=_georef(image, tags, uri),
-        nodata=_nodata(image),
+        nodata=_nodata(image) if options.nodata is None else options.nodata,
         mask=image.mask is not None,
         saturated=float(np.iinfo(dtype).max) if dtype.kind in "iu" and dtype.itemsize > 1 else None,
         tags=tags,

@@ -1,4 +1,4 @@
-"""The numbers of one network: three convolutions, their activation and what surrounds them.
+"""The architecture as values: three convolutions, their activation and what surrounds them.
 
     x (C) -> conv f1 -> act -> conv f2 -> act -> conv f3 -> (+ bicubic skip) -> sub-pixel shuffle
 
@@ -8,6 +8,7 @@ C = w1.shape[1], r = sqrt(w3.shape[0] / C).
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import isqrt
 from typing import Literal, get_args
 
@@ -79,9 +80,9 @@ class Weights:
         if self.activation not in get_args(Activation):
             raise ModelError(f"activation {self.activation!r} is unknown: need tanh, relu or none")
         _check_range(self.input_range)
-        if self.layers:
-            _check_layers(self.layers, self.scale)
-        elif not self.skip:
+        if self.layers and scale_of(self.layers) != self.scale:
+            raise ModelError(f"the weights enlarge by {scale_of(self.layers)}, not by {self.scale}")
+        if not self.layers and not self.skip:
             raise ModelError("a network without layers and without the bicubic skip is empty")
 
     @property
@@ -110,10 +111,11 @@ class Weights:
 
 
 def scale_of(layers: tuple[Layer, ...]) -> int:
-    """The enlargement told by the shapes; raises `ModelError` when C * r**2 does not fit."""
+    """The enlargement told by the shapes; raises `ModelError` when they make no ESPCN."""
+    _check_layers(layers)
     bands, last = int(layers[0].weight.shape[1]), int(layers[-1].weight.shape[0])
     scale = isqrt(last // bands)
-    if bands * scale * scale != last:
+    if last < bands or bands * scale * scale != last:
         raise ModelError(
             f"sub_pixel_layer.0.weight has {last} outputs for {bands} bands: need bands * scale**2"
         )
@@ -134,19 +136,17 @@ def _check_range(input_range: tuple[float, float] | None) -> None:
         raise ModelError(f"input range {input_range} is not (low, high) with low < high")
 
 
-def _check_layers(layers: tuple[Layer, ...], scale: int) -> None:
+def _check_layers(layers: tuple[Layer, ...]) -> None:
     if len(layers) != 3:
         raise ModelError(f"an ESPCN has three convolutions, not {len(layers)}")
     for number, layer in enumerate(layers, start=1):
         _check_layer(layer, number)
-    for number, (one, two) in enumerate(zip(layers, layers[1:], strict=False), start=1):
+    for number, (one, two) in enumerate(pairwise(layers), start=1):
         if one.weight.shape[0] != two.weight.shape[1]:
             raise ModelError(
                 f"convolution {number} gives {one.weight.shape[0]} channels and convolution "
                 f"{number + 1} takes {two.weight.shape[1]}: they must agree"
             )
-    if scale_of(layers) != scale:
-        raise ModelError(f"the weights enlarge by {scale_of(layers)}, not by {scale}")
 
 
 def _check_layer(layer: Layer, number: int) -> None:

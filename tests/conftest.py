@@ -1,0 +1,32 @@
+"""Fixtures that several tests share."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from rasterio.errors import NotGeoreferencedWarning
+
+# the suite runs on busy machines: time says nothing about correctness
+settings.register_profile(
+    "suite", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data beside the checkout; tests that need it are skipped without it."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip("needs the folder of real data, ../shared, beside the checkout")
+    return SHARED
+
+
+@pytest.fixture(autouse=True)
+def _without_georeferencing() -> None:
+    """rasterio warns of images without georeferencing, which many tests write on purpose."""
+    warnings.simplefilter("ignore", NotGeoreferencedWarning)

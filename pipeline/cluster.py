@@ -6,8 +6,10 @@ their thread pools sized to one thread per task, so that cores are not oversubsc
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -93,6 +95,7 @@ def _connect(options: ClusterOptions, gpus: int) -> Iterator[Client]:
         with _local(local_shape(options, gpus=gpus), gpus) as client:
             yield client
     elif "://" in options.cluster:
+        _greet(options.cluster, options.timeout)
         with _client(options.cluster, options) as client:
             yield client
     else:
@@ -142,6 +145,26 @@ def _gpu_worker(shape: Shape, *, device: int) -> dict[str, Any]:
     }
 
 
+def _greet(address: str, timeout: float) -> None:
+    """Raise ConfigError unless a Dask scheduler answers; `Client` would wait for a mute one forever."""
+    from distributed import Security
+    from distributed.comm import connect
+
+    async def greet() -> None:
+        arguments = Security().get_connection_args("client")
+        comm = await asyncio.wait_for(connect(address, timeout=timeout, **arguments), timeout)
+        await comm.close()
+
+    with ThreadPoolExecutor(1) as own:  # this thread may run a loop already, as notebooks do
+        try:
+            own.submit(asyncio.run, greet()).result()
+        except Exception as error:  # whatever a server says that is none of Dask's
+            reason = str(error) or type(error).__name__
+            raise ConfigError(
+                f"no Dask scheduler answers at {address} within {timeout:g} s ({reason})"
+            ) from error
+
+
 @contextmanager
 def _client(where: object, options: ClusterOptions) -> Iterator[Client]:
     """A client of a scheduler's address or of a cluster, with a worker to talk to."""
@@ -150,10 +173,8 @@ def _client(where: object, options: ClusterOptions) -> Iterator[Client]:
     name = where if isinstance(where, str) else type(where).__name__
     try:
         client = Client(where, timeout=options.timeout)
-    except (OSError, ValueError, TimeoutError) as error:
-        raise ConfigError(
-            f"no Dask scheduler answers at {name} within {options.timeout:g} s ({error})"
-        ) from error
+    except (OSError, ImportError) as error:
+        raise ConfigError(f"cannot work with the scheduler at {name} ({error})") from error
     with client:
         try:
             client.wait_for_workers(1, timeout=options.timeout)
@@ -178,8 +199,12 @@ def _of_class(options: ClusterOptions) -> Iterator[Any]:
         ) from error
     try:
         cluster = kind(**options.options)
-    except (TypeError, ValueError, OSError) as error:
-        raise ConfigError(f"{options.cluster} does not take these options ({error})") from error
+    except (TypeError, ValueError, OSError, RuntimeError, ImportError) as error:
+        raise ConfigError(
+            f"{options.cluster} cannot be started with these options ({error}); see cluster.options"
+        ) from error
+    if not all(hasattr(cluster, verb) for verb in ("scale", "adapt", "close")):
+        raise ConfigError(f"cluster.cluster = {options.cluster!r} is no class of Dask clusters")
     with cluster:
         if options.adapt is not None:
             cluster.adapt(minimum=options.adapt[0], maximum=options.adapt[1])
@@ -200,7 +225,10 @@ def _shape(client: Client, options: ClusterOptions) -> Shape:
 @contextmanager
 def _quiet_dask() -> Iterator[None]:
     """Dask's own log lines about workers that come and go are not for users."""
-    loggers = [logging.getLogger(name) for name in ("distributed", "asyncio", "tornado")]
+    import distributed  # noqa: F401 - gives several of its loggers handlers and levels of their own
+
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("distributed.")]
+    loggers = [logging.getLogger(n) for n in ("distributed", "asyncio", "tornado", *names)]
     before = [logger.level for logger in loggers]
     for logger in loggers:
         if logger.getEffectiveLevel() > logging.DEBUG:

@@ -41,6 +41,8 @@ class Receipt:
     """Values that did not fit the data type."""
     seconds: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Wall time of reading, inference and encoding with writing."""
+    cpu: float = 0.0
+    """CPU time of the thread that made it; the rest of the wall time it waited."""
 
 
 class Journal:

@@ -146,11 +146,8 @@ def tile_bytes(profile: Profile, tiling: Tiling) -> int:
     return coarse + fine * (2 * itemsize + itemsize // 2 + 2) + block * 4 * NETWORK_CHANNELS
 
 
-def check_fit(plan: Plan, target: Path, *, memory: int, staged: int = 0) -> None:
-    """Raise PlanError if a tile cannot fit `memory` bytes or the output the disk.
-
-    `staged` bytes of the output are on disk already.
-    """
+def check_memory(plan: Plan, *, memory: int) -> None:
+    """Raise PlanError if a tile cannot fit the `memory` bytes of a worker thread."""
     need = plan.tile_bytes
     if need > memory:
         raise PlanError(
@@ -158,9 +155,12 @@ def check_fit(plan: Plan, target: Path, *, memory: int, staged: int = 0) -> None
             f"{mib(memory)}; use a smaller tiling.tile, fewer threads or more memory",
             uri=plan.profile.uri,
         )
+
+
+def check_disk(plan: Plan, target: Path, *, staged: int = 0) -> None:
+    """Raise PlanError if the output cannot fit the disk, on which `staged` bytes of it lie."""
     free = shutil.disk_usage(target.parent).free
-    missing = plan.output_bytes - staged
-    if missing > free:
+    if plan.output_bytes - staged > free:
         raise PlanError(
             f"the output may take {mib(plan.output_bytes)}, {target.parent} has {mib(free)} free; "
             "make room, choose another place or fewer --bands",

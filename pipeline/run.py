@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from pipeline.crew import Crew, scheduler_lost
 from pipeline.errors import PipelineError, PublishError, SourceError, TileError
 from pipeline.journal import Journal, Receipt
 from pipeline.kernel import Recipe, Upscaler, upscale_tile
@@ -74,7 +75,7 @@ def make_tile(call: Call, upscaler: Upscaler) -> tuple[Receipt, ...]:
     plan = plans[0]
     tile = plan.tiling.tile(call.tile)
     window = plan.tiling.read(tile)
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), time.thread_time()
     try:
         source = plan.source.open()
         if source.profile.identity != plan.profile.identity:
@@ -101,7 +102,8 @@ def make_tile(call: Call, upscaler: Upscaler) -> tuple[Receipt, ...]:
             ) from error
         raise
     seconds = (read - started, inferred - read, time.perf_counter() - inferred)
-    return tuple(replace(receipt, seconds=seconds) for receipt in receipts)
+    cpu = time.thread_time() - busy
+    return tuple(replace(receipt, seconds=seconds, cpu=cpu) for receipt in receipts)
 
 
 @lru_cache(maxsize=64)
@@ -136,28 +138,30 @@ def run(
 ) -> None:
     """Make every tile that a target lacks, and journal it.
 
-    `threads` tiles run at once; `on_tile` is called in this thread as tiles become durable. A tile
-    that fails for want of a worker is tried `attempts` times. Raises PipelineError.
+    `threads` tiles run at once, more or fewer as workers come and go; `on_tile` is called in this
+    thread as tiles become durable. A tile that fails for want of a worker is tried `attempts`
+    times. Raises PipelineError.
     """
     from distributed import as_completed
 
-    waiting = _missing(targets)
-    first = _submit(client, upscaler, list(itertools.islice(waiting, AHEAD * threads)))
-    calls = dict(first)
+    crew = Crew(client, threads)
+    waiting, again = _missing(targets), list[Call]()
+    calls: dict[Future, Call] = {}
+    completed = as_completed([], loop=client.loop, raise_errors=False)
     try:
-        completed = as_completed([f for f, _ in first], raise_errors=False)
-        for batch in completed.batches():
-            again = [
-                retry
-                for f in batch
-                if (retry := _settle(f, calls.pop(f), targets, attempts, on_tile))
-            ]
-            refill = again + list(itertools.islice(waiting, len(batch) - len(again)))
-            for future, call in _submit(client, upscaler, refill):
-                calls[future] = call
-                completed.add(future)
+        while True:
+            room = max(AHEAD * crew.threads - len(calls) - len(again), 0)
+            more = again + list(itertools.islice(waiting, room))
+            sent = crew.send(make_tile, {call.key: call for call in more}, upscaler=upscaler)
+            calls.update(sent)
+            completed.update(list(sent))
+            if not calls:
+                return
+            settled = [(f, calls.pop(f)) for f in crew.wait(completed)]
+            tries = [_settle(crew, f, call, targets, attempts, on_tile) for f, call in settled]
+            again = [call for call in tries if call]
     finally:
-        client.cancel(list(calls))
+        crew.forget(list(calls))
 
 
 def _missing(targets: Sequence[Target]) -> Iterator[Call]:
@@ -168,16 +172,8 @@ def _missing(targets: Sequence[Target]) -> Iterator[Call]:
             yield Call(tile, 1, tuple((str(t.stage), t.plan.digest) for t in lacking))
 
 
-def _submit(client: Client, upscaler: Upscaler, calls: list[Call]) -> list[tuple[Future, Call]]:
-    """Send calls to the cluster in one message."""
-    if not calls:
-        return []
-    keys = [call.key for call in calls]
-    futures = client.map(make_tile, calls, upscaler=upscaler, key=keys, pure=False, retries=0)
-    return list(zip(futures, calls, strict=True))
-
-
 def _settle(
+    crew: Crew,
     future: Future,
     call: Call,
     targets: Sequence[Target],
@@ -186,19 +182,33 @@ def _settle(
 ) -> Call | None:
     """Journal a finished tile, or say how to try it again; raises what cannot be mended."""
     if future.status == "finished":
-        receipts = future.result()
-        by_stage = {str(target.stage): target.journal for target in targets}
-        for (stage, _), receipt in zip(call.stages, receipts, strict=True):
-            by_stage[stage].add(receipt)
+        receipts = cast("tuple[Receipt, ...]", crew.result(future))
+        _journal(call, receipts, targets)
         on_tile(receipts[0])
         return None
-    error = future.exception() if future.status == "error" else None
+    if future.status != "error":
+        raise scheduler_lost()
+    error = future.exception()
     if isinstance(error, PipelineError):
         raise error
-    if call.attempt >= attempts or error is None:
-        reason = f"{type(error).__name__}: {error}" if error else f"the cluster is {future.status}"
+    if call.attempt >= attempts:
         raise TileError(
-            f"failed {call.attempt} times, at last with {reason}", tile=call.tile
+            f"failed {call.attempt} times, at last with {type(error).__name__}: {error}",
+            tile=call.tile,
         ) from error
     logger.warning("tile %d: attempt %d failed (%r)", call.tile, call.attempt, error)
     return replace(call, attempt=call.attempt + 1)
+
+
+def _journal(call: Call, receipts: tuple[Receipt, ...], targets: Sequence[Target]) -> None:
+    """Make receipts durable; raises PublishError."""
+    by_stage = {str(target.stage): target.journal for target in targets}
+    for (stage, _), receipt in zip(call.stages, receipts, strict=True):
+        try:
+            by_stage[stage].add(receipt)
+        except OSError as error:
+            raise PublishError(
+                f"cannot record finished tiles ({error.strerror}); mend that and run the same "
+                "command again to go on",
+                uri=stage,
+            ) from error

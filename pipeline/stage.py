@@ -5,6 +5,7 @@
         lock                     held while a run works here
         plan.json                what is being made
         journal.jsonl            which tiles are durable
+        publishing               all tiles are verified, the output is being put together
         ...                      the sink's own files
 
 Files are written under a temporary name, synced, then renamed: a name that exists is whole.
@@ -33,6 +34,8 @@ from pipeline.serial import to_json
 if TYPE_CHECKING:
     from pipeline.plan import Plan
 
+PUBLISHING = "publishing"
+"""Marks a stage whose output is being put together."""
 CHUNK = 8 * 2**20
 """Bytes read at a time when files are copied or verified."""
 
@@ -80,6 +83,17 @@ def begin(stage: Path, plan: Plan) -> tuple[Journal, bool]:
     text = json.dumps(to_json(plan), indent=1)
     write_durably(stage / "plan.json", text.encode())
     return create_journal(stage / "journal.jsonl", plan.digest), False
+
+
+def mark_publishing(stage: Path) -> None:
+    """Record that every tile was verified: from here on parts may shrink, so never go back."""
+    write_durably(stage / PUBLISHING, b"")
+    sync_directory(stage)
+
+
+def is_publishing(stage: Path) -> bool:
+    """Whether `mark_publishing` was called: publish again, whatever is left of the parts."""
+    return (stage / PUBLISHING).exists()
 
 
 def clear(stage: Path) -> None:

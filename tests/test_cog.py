@@ -17,8 +17,9 @@ from rio_cogeo import cog_validate
 from pipeline.options import ClusterOptions, OutputOptions, SourceOptions, TilingOptions
 from pipeline.pyramid import halve
 from pipeline.radiometry import replicate
+from workflows.events import Outcome
 from workflows.job import Job, ModelOptions
-from workflows.upscale import Outcome, upscale
+from workflows.upscale import upscale
 
 
 def run(source: Path, target: Path, *, tile: int | None = 512, **options: Any) -> Outcome:

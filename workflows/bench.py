@@ -1,0 +1,195 @@
+"""`make bench`: what the whole job costs beside the bare network, as ratios measured in one run.
+
+Machines differ and are noisy; ratios of runs that take turns hold. Nothing here passes or fails:
+the limits are printed beside the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from workflows.sample import Scene, generate
+
+MODEL, SCALE = "general-x3", 3
+"""What is timed."""
+POLL = 0.05
+"""Seconds between two looks at the workers' memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How large the scenes are, in LR pixels a side."""
+
+    timed: int = 6000
+    """For CPU seconds."""
+    workers: int = 3000
+    """For throughput by number of workers."""
+    memory: tuple[int, int] = (2_000, 20_000)
+    """For peak memory."""
+    whole: int = 1500
+    """For one forward of a whole image in torch, which needs 0.8 GB per megapixel."""
+    pairs: int = 3
+    """Runs of each side of a ratio, in turn."""
+
+
+QUICK = Sizes(timed=1500, workers=1500, memory=(1_000, 3_000), whole=1000, pairs=1)
+"""Minutes become seconds; start-up then counts for more than it does in a real job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a command used, with all its processes."""
+
+    cpu: float
+    """CPU seconds."""
+    wall: float
+    """Seconds."""
+    peak: int
+    """Largest resident size of a worker process, in bytes."""
+    report: dict[str, object]
+    """The report that it wrote."""
+
+
+def main() -> None:
+    """Run all measurements and print them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small scenes, one run each")
+    sizes = QUICK if parser.parse_args().quick else Sizes()
+    console = Console()
+    table = Table("what", "measured", "limit", title="espcn bench")
+    with tempfile.TemporaryDirectory(prefix="espcn-bench-") as folder:
+        for what, measured, limit in _measurements(Path(folder), sizes):
+            console.print(f"{what}: {measured}")
+            table.add_row(what, measured, limit)
+    console.print(table)
+
+
+def _measurements(folder: Path, sizes: Sizes) -> Iterator[tuple[str, str, str]]:
+    """(what, measured, limit) one after the other."""
+    yield from _ratios(folder, sizes)
+    yield from _workers(folder, sizes)
+    yield from _memory(folder, sizes)
+
+
+def _ratios(folder: Path, sizes: Sizes) -> Iterator[tuple[str, str, str]]:
+    """(a) and (b): the whole job over the bare network, and over torch."""
+    with _scene(folder, sizes.timed) as scene:
+        bare, job = [], []
+        for _ in range(sizes.pairs):
+            bare.append(_in_process("bare", scene))
+            job.append(_upscale(scene, folder, MODEL).cpu)
+    ratios = [one / two for one, two in zip(job, bare, strict=True)]
+    shape = f"{sizes.timed} px, 4 bands, x{SCALE}"
+    yield f"bare network, CPU s ({shape})", _spread(bare), ""
+    yield f"espcn upscale to COG, CPU s ({shape})", _spread(job), ""
+    yield "(a) whole job / bare network", _spread(ratios), "1.35"
+    with _scene(folder, sizes.whole) as scene:
+        whole = [_in_process("torch", scene) for _ in range(sizes.pairs)]
+    scaled = statistics.median(whole) * (sizes.timed / sizes.whole) ** 2
+    yield "torch eager float32, whole image, same pixels, CPU s", f"{scaled:.1f}", ""
+    yield "(b) whole job / torch forward", f"{statistics.median(job) / scaled:.2f}", "0.50"
+
+
+def _workers(folder: Path, sizes: Sizes) -> Iterator[tuple[str, str, str]]:
+    """(d): throughput with one and two workers, and how long they wait."""
+    with _scene(folder, sizes.workers) as scene:
+        for workers in (1, 2):
+            usage = _upscale(scene, folder, MODEL, "--workers", str(workers), threads=1)
+            speed = 4 * (sizes.workers * SCALE) ** 2 / 1e6 / usage.wall
+            waiting = f"{_waiting(usage.report):.1%} of the tiles' time waiting"
+            yield f"(d) {workers} worker(s)", f"{speed:.1f} output Mpx/s, {waiting}", ""
+
+
+def _memory(folder: Path, sizes: Sizes) -> Iterator[tuple[str, str, str]]:
+    """(c): peak memory of a worker thread on a small and on a huge scene."""
+    for side in sizes.memory:
+        with _scene(folder, side) as scene:
+            usage = _upscale(scene, folder, "general-x2", "--workers", "1", threads=2)
+        peak = usage.peak / 2 / 2**20
+        wall = f"{usage.wall:.0f} s in all"
+        yield f"(c) {side} px, per worker thread", f"{peak:.0f} MiB, {wall}", "1024 MiB"
+
+
+@contextmanager
+def _scene(folder: Path, side: int) -> Iterator[Path]:
+    """A generated scene, removed afterwards."""
+    path = folder / f"scene-{side}.tif"
+    generate(path, Scene(side, side, samples=1, patch=2048))
+    yield path
+    path.unlink()
+
+
+def _upscale(scene: Path, folder: Path, model: str, *flags: str, threads: int = 2) -> Usage:
+    """Run `espcn upscale` as a user would, watching its processes."""
+    output = folder / "out.tif"
+    command = [
+        *(sys.executable, "-m", "workflows.cli", "upscale", str(scene), str(output)),
+        *("--model", model, "--quiet", "--overwrite", "--device", "cpu"),
+        *("--set", f"cluster.threads={threads}", *flags),
+    ]
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    with subprocess.Popen(command) as process:
+        peak = _watch(process)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed with exit code {process.returncode}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    report_path = output.with_name(f"{output.name}.report.json")
+    report = json.loads(report_path.read_text())
+    output.unlink()
+    report_path.unlink()
+    return Usage(cpu, time.perf_counter() - started, peak, report)
+
+
+def _watch(process: subprocess.Popen[bytes]) -> int:
+    """The largest resident size, in bytes, of any descendant until the process ends."""
+    peak = 0
+    parent = psutil.Process(process.pid)
+    while process.poll() is None:
+        try:
+            for child in parent.children(recursive=True):
+                peak = max(peak, child.memory_info().rss)
+        except psutil.NoSuchProcess:
+            pass
+        time.sleep(POLL)
+    return peak
+
+
+def _waiting(report: dict[str, object]) -> float:
+    """Share of the tiles' wall time in which their threads did not compute."""
+    timings = report["timings"]
+    assert isinstance(timings, dict)
+    spent = sum(float(timings[part]) for part in ("read", "infer", "write"))
+    return max(0.0, 1 - float(timings["cpu"]) / spent)
+
+
+def _in_process(what: str, scene: Path) -> float:
+    """CPU seconds of a measurement in a fresh process: nothing is warm, nothing else runs."""
+    command = [sys.executable, "-m", "workflows.bench_network", what, str(scene)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(done.stdout)
+
+
+def _spread(values: list[float]) -> str:
+    """Median, and the range where there is one."""
+    middle = f"{statistics.median(values):.2f}"
+    return middle if len(values) == 1 else f"{middle} ({min(values):.2f} - {max(values):.2f})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,302 @@
+"""The command `espcn`: parses, calls, prints, and turns errors into exit codes.
+
+0  done
+2  wrong usage or configuration
+3  the input cannot be processed
+4  failed while running
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.main import get_command
+
+from espcn import ModelError
+from pipeline.errors import PipelineError
+from workflows.catalogue import catalogue
+from workflows.job import Job
+
+INTERRUPTED = 130
+"""What shells report for Ctrl-C: 128 + SIGINT."""
+
+app = typer.Typer(help="Exact, restartable super-resolution of huge images.", no_args_is_help=True)
+config_app = typer.Typer(no_args_is_help=True)
+app.add_typer(config_app, name="config", help="Explain and check configuration files.")
+
+
+def _complete(key: str) -> Callable[[], list[str]]:
+    return lambda: list(catalogue()[key].choices)
+
+
+def _flag(key: str, *names: str) -> object:
+    """A flag for an option: help, choices and default are those of the option."""
+    option = catalogue()[key]
+    default = f" Default: {option.default}." if option.default else ""
+    return typer.Option(
+        *names,
+        metavar="|".join(option.choices) or None,
+        help=f"{option.doc}{default}",
+        autocompletion=_complete(key) if option.choices else None,
+    )
+
+
+Debug = Annotated[bool, typer.Option("--debug", help="Log in detail; tracebacks of errors.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set any option of config show; repeatable."),
+]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration file (YAML).")]
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    logging.captureWarnings(capture=True)
+    logging.getLogger().addHandler(logging.NullHandler())
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; its exit code. An error is one line on stderr."""
+    if "--debug" in arguments:
+        logging.basicConfig(level=logging.DEBUG)
+    try:
+        command = get_command(app)
+        code = command.main(args=list(arguments), prog_name="espcn", standalone_mode=False)
+    except Exception as error:
+        if "--debug" in arguments:
+            logging.getLogger(__name__).exception("failed")
+        line, code = _explain(error)
+        if line:
+            typer.echo(f"espcn: error: {' '.join(line.split())}", err=True)
+    if code == INTERRUPTED:
+        typer.echo("espcn: interrupted; the same command goes on where it stopped", err=True)
+    return int(code or 0)
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """(line, exit code) of an error."""
+    match error:
+        case PipelineError():
+            return str(error), error.exit_code
+        case ModelError():
+            return str(error), 2
+        case typer.TyperException():
+            message = error.format_message()  # empty where typer has shown help instead
+            return f"{message} (espcn --help shows what there is)" if message else "", 2
+        case _:
+            return f"{type(error).__name__}: {error} (a bug; --debug shows where)", 4
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"espcn {package_version('espcn')}")
+        raise typer.Exit
+
+
+@app.callback()
+def entry(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Exact, restartable super-resolution of huge images."""
+
+
+@app.command(name="upscale")
+def upscale_command(  # noqa: PLR0913 - one parameter per flag
+    source: Annotated[str, typer.Argument(help="Image: GeoTIFF, JP2, VRT, PNG, JPEG or Zarr.")],
+    output: Annotated[str, typer.Argument(help="Result: .tif (COG), .zarr or .png.")],
+    *,
+    more: Annotated[
+        list[str] | None, typer.Option("--output", help="One more result of the same pass.")
+    ] = None,
+    model: Annotated[str | None, _flag("model.name", "--model", "-m")] = None,
+    scale: Annotated[int | None, _flag("model.scale")] = None,
+    bands: Annotated[str | None, typer.Option(help="Bands to take, such as 3,2,1.")] = None,
+    precision: Annotated[str | None, _flag("model.precision")] = None,
+    device: Annotated[str | None, _flag("model.device")] = None,
+    cluster: Annotated[str | None, _flag("cluster.cluster")] = None,
+    workers: Annotated[int | None, _flag("cluster.workers")] = None,
+    compress: Annotated[str | None, _flag("output.compress")] = None,
+    categorical: Annotated[str | None, _flag("source.categorical")] = None,
+    preview: Annotated[bool | None, _flag("report.preview", "--preview")] = None,
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace results that exist.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
+    as_json: AsJson = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    debug: Debug = False,  # noqa: ARG001 - `run` looks at it
+) -> None:
+    """Super-resolve one image."""
+    from workflows.config import make_job, read_settings
+
+    flags = {
+        "model": model,
+        "scale": scale,
+        "bands": bands,
+        "precision": precision,
+        "device": device,
+        "cluster": cluster,
+        "workers": workers,
+        "compress": compress,
+        "categorical": categorical,
+        "preview": preview,
+    }
+    settings = read_settings(config, assignments or (), flags=flags)
+    job = make_job(source, (output, *(more or ())), settings, overwrite=overwrite)
+    if dry_run:
+        _plan(job, as_json=as_json)
+    else:
+        _upscale(job, as_json=as_json, quiet=quiet)
+
+
+def _plan(job: Job, *, as_json: bool) -> None:
+    """Decide everything and show it."""
+    from workflows.console import open_console, show_facts
+    from workflows.facts import make_facts
+    from workflows.prepare import prepare
+    from workflows.report import report_json
+
+    facts = make_facts(prepare(job))
+    if as_json:
+        typer.echo(report_json(facts), nl=False)
+    else:
+        show_facts(open_console(), facts)
+
+
+def _upscale(job: Job, *, as_json: bool, quiet: bool) -> None:
+    """Do the job and show what came of it."""
+    from workflows.console import open_console, show_report
+    from workflows.progress import watching
+    from workflows.report import report_json
+    from workflows.upscale import upscale
+
+    with watching(open_console(stderr=True), quiet=quiet) as on_event:
+        outcome = upscale(job, on_event)
+    report = outcome.report
+    assert report is not None
+    if as_json:
+        typer.echo(report_json(report), nl=False)
+    elif not quiet:
+        show_report(open_console(), report, outcome.extras)
+
+
+@app.command()
+def inspect(
+    source: Annotated[str, typer.Argument(help="Image.")],
+    *,
+    bands: Annotated[str | None, typer.Option(help="Bands to take, such as 3,2,1.")] = None,
+    categorical: Annotated[str | None, _flag("source.categorical")] = None,
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    debug: Debug = False,  # noqa: ARG001 - `run` looks at it
+) -> None:
+    """Show what is known of an image before a pixel is read."""
+    from pipeline.serial import to_json
+    from workflows.config import make_job, read_settings
+    from workflows.console import open_console, show_profile
+    from workflows.inspect import read_profile
+
+    flags = {"bands": bands, "categorical": categorical}
+    job = make_job(source, (), read_settings(None, assignments or (), flags=flags))
+    profile = read_profile(source, job.input)
+    if as_json:
+        typer.echo(json.dumps(to_json(profile), indent=2, ensure_ascii=False))
+    else:
+        show_profile(open_console(), profile)
+
+
+@app.command()
+def models(*, as_json: AsJson = False, debug: Debug = False) -> None:  # noqa: ARG001
+    """List the models that ship: scale, bands, measured quality."""
+    from espcn import shipped
+    from workflows.console import open_console, show_models
+
+    cards = shipped()
+    if as_json:
+        typer.echo(json.dumps([card.as_dict() for card in cards], indent=2))
+    else:
+        show_models(open_console(), cards)
+
+
+@app.command(name="import")
+def import_command(
+    checkpoint: Annotated[Path, typer.Argument(help="Weights of another ESPCN: .pth or .pt.")],
+    output: Annotated[Path, typer.Argument(help="Weights file to write: .safetensors.")],
+    *,
+    debug: Debug = False,  # noqa: ARG001 - `run` looks at it
+) -> None:
+    """Convert the weights of another ESPCN project; no pickled code is ever run."""
+    from espcn import import_checkpoint
+    from workflows.console import open_console, show_models
+
+    card = import_checkpoint(checkpoint, output)
+    show_models(open_console(), [card])
+
+
+@app.command()
+def sample(
+    output: Annotated[Path, typer.Argument(help="GeoTIFF to write.")],
+    *,
+    height: Annotated[int, typer.Option(min=16, help="Rows.")] = 1000,
+    width: Annotated[int, typer.Option(min=16, help="Columns.")] = 1200,
+    patch: Annotated[
+        int | None, typer.Option(help="Repeat the ground after so many pixels: fast, for size.")
+    ] = None,
+    debug: Debug = False,  # noqa: ARG001 - `run` looks at it
+) -> None:
+    """Draw the demo scene: four bands, an invented landscape, nodata at the edge."""
+    from workflows.sample import Scene, generate
+
+    generate(output, Scene(height, width, patch=patch, samples=3 if patch is None else 1))
+    typer.echo(str(output))
+
+
+@config_app.command()
+def show(
+    file: Annotated[Path | None, typer.Argument(help="Configuration file; none: defaults.")] = None,
+    *,
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    debug: Debug = False,  # noqa: ARG001 - `run` looks at it
+) -> None:
+    """Explain every option: value, who chose it, what it does."""
+    from pipeline.serial import to_json
+    from workflows.config import read_settings
+    from workflows.console import open_console, show_settings
+
+    settings = read_settings(file, assignments or ())
+    if as_json:
+        typer.echo(json.dumps(to_json(settings), indent=2))
+    else:
+        show_settings(open_console(), settings)
+
+
+@config_app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="Configuration file.")],
+    *,
+    debug: Debug = False,  # noqa: ARG001 - `run` looks at it
+) -> None:
+    """Check a configuration file; says what is wrong, or that nothing is."""
+    from workflows.config import read_settings
+
+    settings = read_settings(file)
+    chosen = sum(setting.origin != "default" for setting in settings.values())
+    typer.echo(f"{file}: {chosen} options set, all valid")

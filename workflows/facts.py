@@ -1,0 +1,126 @@
+"""What a job has decided before a pixel is read: a dry run shows it, a report begins with it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.fate import Fate, Provenance
+from pipeline.plan import Plan
+from pipeline.sinks import load_sink
+
+if TYPE_CHECKING:
+    from pipeline.cluster import Shape
+    from workflows.prepare import Prepared
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """The source."""
+
+    path: str
+    """Absolute path."""
+    driver: str
+    """Format."""
+    height: int
+    """Rows."""
+    width: int
+    """Columns."""
+    bands: tuple[int, ...]
+    """1-based numbers of the bands that were taken."""
+    dtype: str
+    """Data type, of the outputs too."""
+    size: int
+    """Bytes of its files."""
+    digest: str
+    """sha256 of names, sizes, times and heads of its files: which version it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """An output."""
+
+    path: str
+    """Absolute path."""
+    format: str
+    """The sink that writes it."""
+    height: int
+    """Rows."""
+    width: int
+    """Columns."""
+    bytes_expected: int
+    """Upper estimate of the plan."""
+    bytes_free: int
+    """Free on its file system before the run."""
+    metadata: tuple[Fate, ...]
+    """What becomes of each piece of the source's metadata."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """How the work is cut and shared out."""
+
+    tiles: int
+    """Number of tiles."""
+    side: int
+    """Side of a tile in output pixels."""
+    halo: int
+    """Source pixels that neighbouring tiles share."""
+    workers: int
+    """Processes; 0 for threads of the driver."""
+    threads: int
+    """Threads per worker."""
+    memory_per_thread: int
+    """Bytes that one tile may use."""
+    memory_per_tile: int
+    """Bytes that one tile needs; an upper estimate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was decided before a pixel was read: a dry run ends here."""
+
+    source: Input
+    """The input."""
+    outputs: tuple[Output, ...]
+    """The outputs."""
+    provenance: Provenance
+    """Software and model."""
+    work: Work
+    """Tiles, workers, memory."""
+
+
+def make_facts(prepared: Prepared, shape: Shape | None = None) -> Facts:
+    """What a job has decided, for the workers it has got or, before that, expects."""
+    plan, shape = prepared.plans[0][1], shape or prepared.shape
+    profile, tiling = plan.profile, plan.tiling
+    source = Input(
+        profile.uri,
+        profile.driver,
+        profile.height,
+        profile.width,
+        tuple(band.number for band in profile.bands),
+        profile.dtype,
+        profile.identity.size,
+        profile.identity.digest,
+    )
+    work = Work(
+        len(tiling),
+        tiling.side,
+        tiling.halo,
+        shape.workers,
+        shape.threads,
+        shape.memory_per_thread,
+        plan.tile_bytes,
+    )
+    outputs = tuple(_output(path, own) for path, own in prepared.plans)
+    return Facts(source, outputs, plan.provenance, work)
+
+
+def _output(path: Path, plan: Plan) -> Output:
+    height, width = plan.tiling.shape
+    fates = load_sink(plan.format).fates(plan)
+    free = shutil.disk_usage(path.parent).free
+    return Output(str(path), plan.format, height, width, plan.output_bytes, free, fates)

@@ -1,0 +1,142 @@
+"""Deciding everything about a job before a tile runs: what cannot be done fails here."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import espcn
+from pipeline.cluster import Shape, local_shape
+from pipeline.errors import ConfigError, PlanError, PublishError
+from pipeline.fate import Provenance
+from pipeline.kernel import make_tiling
+from pipeline.plan import Plan, choose_side
+from pipeline.serial import from_json
+from pipeline.sinks import sink_for
+from pipeline.sources import Address, Source
+from pipeline.stage import is_publishing, stage_of
+from pipeline.survey import survey
+from workflows.job import Job
+
+MEMORY_PER_TILE = 2**30
+"""Bytes that a tile may use when the plan chooses its size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A job of which everything is decided."""
+
+    job: Job
+    """What was asked for."""
+    card: espcn.Card
+    """Facts of the model."""
+    upscaler: espcn.Upscaler
+    """The model."""
+    plans: tuple[tuple[Path, Plan], ...]
+    """(target, plan) of each output."""
+    shape: Shape
+    """Of the local cluster that would be used; remote ones are seen when connected."""
+    gpus: int
+    """GPUs of this machine that workers would use."""
+
+
+def prepare(job: Job) -> Prepared:
+    """Decide everything; reads headers and a few small windows. Raises PipelineError."""
+    upscaler = espcn.load(
+        job.model.name,
+        scale=job.model.scale,
+        device=job.model.device,
+        precision=job.model.precision,
+    )
+    address = Address(_absolute(job.source), job.input)
+    source = address.open()
+    _check_bands(source, upscaler)
+    radiometry = survey(source, job.radiometry, input_range=upscaler.card.input_range)
+    gpus = espcn.cuda_devices() if upscaler.address.placement.device == "cuda" else 0
+    shape = local_shape(job.cluster, gpus=gpus)
+    memory = min(MEMORY_PER_TILE, shape.memory_per_thread)
+    side = choose_side(
+        source.profile,
+        upscaler,
+        job.tiling,
+        memory=memory,
+        threads=shape.total_threads,
+        gpu=gpus > 0,
+    )
+    tiling = make_tiling(source.profile.height, source.profile.width, upscaler, side=side)
+    provenance = _provenance(upscaler)
+    plans = []
+    for target in _targets(job):
+        name, sink = sink_for(target)
+        plan = Plan(address, source.profile, provenance, radiometry, tiling, job.output, name)
+        sink.check(plan)
+        plans.append((target, plan))
+    return Prepared(job, upscaler.card, upscaler, _agreed(plans, job), shape, gpus)
+
+
+def _targets(job: Job) -> list[Path]:
+    """The outputs' paths, refused where they would do harm."""
+    paths = [Path(_absolute(output)) for output in job.outputs]
+    if len(set(paths)) < len(paths):
+        raise ConfigError(f"the same output is named twice: {', '.join(job.outputs)}")
+    for path in paths:
+        if not path.parent.is_dir():
+            raise ConfigError("its directory does not exist", uri=str(path))
+        if not os.access(path.parent, os.W_OK):
+            raise PublishError("its directory cannot be written to", uri=str(path))
+        if not path.exists():
+            continue
+        if os.path.samefile(path, job.source):
+            raise ConfigError("is the input; choose another name", uri=str(path))
+        if not job.overwrite and not is_publishing(stage_of(path)):
+            raise ConfigError("exists; replace it with --overwrite", uri=str(path))
+    return paths
+
+
+def _provenance(upscaler: espcn.Upscaler) -> Provenance:
+    card, placement = upscaler.card, upscaler.address.placement
+    where = f"{placement.backend} {placement.device} {placement.precision}"
+    return Provenance(f"espcn {version('espcn')}", card.name, card.sha256, card.scale, where)
+
+
+def _absolute(path: str) -> str:
+    """An absolute path; URLs and /vsi paths as they are."""
+    return path if "://" in path else str(Path(path).absolute())
+
+
+def _check_bands(source: Source, upscaler: espcn.Upscaler) -> None:
+    """A network of several bands takes exactly those."""
+    light = len(source.profile.light)
+    if upscaler.bands > 1 and light != upscaler.bands:
+        raise PlanError(
+            f"the model {upscaler.card.name} takes {upscaler.bands} bands at once, the source has "
+            f"{light}; select them with --bands",
+            uri=source.profile.uri,
+        )
+
+
+def _agreed(plans: list[tuple[Path, Plan]], job: Job) -> tuple[tuple[Path, Plan], ...]:
+    """The plans, with the tiles of an interrupted run where only their size differs.
+
+    The plan chooses the side from the workers it finds; another number of workers must not throw
+    staged tiles away.
+    """
+    if job.tiling.tile is not None:
+        return tuple(plans)
+    for path, plan in plans:
+        tiling = _staged_tiling(stage_of(path), plan)
+        if tiling is not None:
+            return tuple((p, replace(other, tiling=tiling.tiling)) for p, other in plans)
+    return tuple(plans)
+
+
+def _staged_tiling(stage: Path, plan: Plan) -> Plan | None:
+    """The staged plan, if it is this one but for the side of its tiles."""
+    try:
+        staged = from_json(Plan, json.loads((stage / "plan.json").read_text()))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return staged if replace(plan, tiling=staged.tiling).digest == staged.digest else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -33,7 +34,7 @@ class Codec:
     extra: tuple[Entry, ...] = ()
     """Tags it needs."""
 
-    def predictor(self, dtype: np.dtype[np.generic]) -> int:
+    def predictor(self, dtype: np.dtype[Any]) -> int:
         """TIFF's number of the predictor: 1 none, 2 horizontal differences, 3 floating point."""
         if not self.predicts:
             return 1
@@ -54,16 +55,26 @@ def codec(name: str) -> Codec:
 
 def encode_block(pixels: Pixels, codec: Codec) -> bytes:
     """Encode (band, y, x) pixels of at most one block; what lacks to a whole one is zero."""
-    block = np.ascontiguousarray(pixels.transpose(1, 2, 0), pixels.dtype.newbyteorder("<"))
-    lacking = [(0, BLOCK - side) for side in block.shape[:2]]
+    lacking = [(0, BLOCK - side) for side in pixels.shape[1:]]
     if any(map(any, lacking)):
-        block = np.pad(block, (*lacking, (0, 0)))
-    match codec.predictor(block.dtype):
+        pixels = np.pad(pixels, ((0, 0), *lacking))
+    dtype = pixels.dtype.newbyteorder("<")
+    match codec.predictor(dtype):
         case 2:
-            block = imagecodecs.delta_encode(block, axis=1)
+            return codec.encode(_differences(pixels, dtype))
         case 3:
-            block = imagecodecs.floatpred_encode(block, axis=1)
-    return codec.encode(block)
+            block = np.ascontiguousarray(pixels.transpose(1, 2, 0), dtype)
+            return codec.encode(imagecodecs.floatpred_encode(block, axis=1))
+    return codec.encode(np.ascontiguousarray(pixels.transpose(1, 2, 0), dtype))
+
+
+def _differences(pixels: Pixels, dtype: np.dtype[Any]) -> Pixels:
+    """(y, x, band): each pixel less its left neighbour, modulo the data type's range."""
+    block = np.empty((*pixels.shape[1:], len(pixels)), dtype)
+    for band, plane in enumerate(pixels):
+        block[:, 0, band] = plane[:, 0]
+        np.subtract(plane[:, 1:], plane[:, :-1], out=block[:, 1:, band])
+    return block
 
 
 def encode_mask(valid: Mask) -> bytes:

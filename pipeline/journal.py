@@ -91,6 +91,15 @@ def open_journal(path: Path) -> Journal | None:
     return Journal(path, plan, {receipt.tile: receipt for receipt in found})
 
 
+def has_receipts(path: Path) -> bool:
+    """Whether a journal is there and holds more than its first line."""
+    try:
+        with path.open("rb") as file:
+            return file.readline().endswith(b"\n") and file.readline().endswith(b"\n")
+    except FileNotFoundError:
+        return False
+
+
 def append_durably(path: Path, text: str) -> None:
     """Append to a file and wait until the bytes are on disk."""
     with path.open("a", encoding="utf-8") as file:

@@ -82,16 +82,18 @@ def make_tiling(height: int, width: int, upscaler: Upscaler, *, side: int) -> Ti
     return Tiling(height, width, upscaler.scale, side, halo=upscaler.halo, align=align)
 
 
-def upscale_tile(recipe: Recipe, tile: Tile, pixels: Pixels, mask: Mask | None) -> Fine:
+def upscale_tile(
+    recipe: Recipe, tile: Tile, pixels: Pixels, mask: Mask | None, *, into: Pixels | None = None
+) -> Fine:
     """Upscale one tile.
 
     `pixels` is (band, y, x) on `tiling.read(tile)`; `mask` (y, x) the per-dataset mask there, or
     None. Light bands go through the network, all others to the fine grid by nearest neighbour;
-    invalid and saturated pixels come back exactly.
+    invalid and saturated pixels come back exactly. `into` is used for the result if given.
     """
     valid = validity(recipe.profile, pixels, mask)
     light = () if recipe.upscaler.native else recipe.profile.light
-    fine = np.empty((len(pixels), *tile.write.shape), pixels.dtype)
+    fine = np.empty((len(pixels), *tile.write.shape), pixels.dtype) if into is None else into
     clipped = sum(_infer(recipe, tile, pixels, valid, fine, g) for g in _groups(recipe, light))
     for band in range(len(pixels)):
         if band not in light:
@@ -128,8 +130,7 @@ def _infer(
         part = ground.overlap(tile.write)
         source, target = part.within(ground).slices, part.within(tile.write).slices
         for values, band in zip(light, group, strict=True):
-            fine[band][target], lost = radiometry.from_network(values[source], band=band)
-            clipped += lost
+            clipped += radiometry.from_network(values[source], band=band, into=fine[band][target])
     return clipped
 
 

@@ -26,11 +26,11 @@ from numpy.typing import NDArray
 
 from pipeline.errors import PlanError, SourceError
 from pipeline.kernel import Recipe, Upscaler, make_tiling, upscale_tile
+from pipeline.labels import Labels, read_labels
 from pipeline.options import TilingOptions
 from pipeline.plan import choose_side
 from pipeline.profile import Band, Identity, Profile
 from pipeline.radiometry import SUPPORTED, Pixels, Radiometry
-from pipeline.sources.zarr_labels import Labels, read_labels
 from pipeline.tiling import Tile, Tiling, Window
 
 TILE_MEMORY = 2**30

@@ -7,8 +7,14 @@ can at once: page faults then took a fifth of all CPU time.
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
+import threading
 from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """Parameters of mallopt(3)."""
@@ -16,6 +22,8 @@ KEPT = 128 * 2**20
 """Bytes of freed memory that a process keeps."""
 MAPPED = 32 * 2**20
 """Arrays up to this many bytes come from the heap; the most that glibc allows."""
+
+_kept = threading.local()
 
 
 @lru_cache(maxsize=1)
@@ -29,3 +37,15 @@ def keep_freed_memory() -> None:
         return
     mallopt(TRIM_THRESHOLD, KEPT)
     mallopt(MMAP_THRESHOLD, MAPPED)
+
+
+def scratch(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """An array that is overwritten by the thread's next call; what it holds is undefined.
+
+    Tiles are larger than what the heap keeps: without this each would be mapped and zeroed anew.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    buffer = getattr(_kept, "buffer", None)
+    if buffer is None or buffer.nbytes < size:
+        buffer = _kept.buffer = np.empty(size, np.uint8)
+    return np.asarray(buffer[:size].view(dtype).reshape(shape))

@@ -22,6 +22,10 @@ SUPPORTED = (
 """Data types that come back exactly. 64-bit integers and complex numbers do not."""
 
 
+STRIP = 128
+"""Rows that are turned into the output's values at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Radiometry:
     """How the values of one scene go through a network: chosen once per scene, never per tile."""
@@ -48,23 +52,26 @@ class Radiometry:
                 light = (pixels.astype(np.float64) - centre).astype(np.float32)
         return light if self.gain == 1 else light / np.float32(self.gain)
 
-    def from_network(self, light: NDArray[np.float32], *, band: int) -> tuple[Pixels, int]:
-        """(pixels, clipped) in the output's data type; overwrites `light`.
+    def from_network(self, light: NDArray[np.float32], *, band: int, into: Pixels) -> int:
+        """Write what a network returned (y, x) into `into`; how many values did not fit.
 
-        Rounded to nearest and clipped to the data type only; `clipped` counts the values that did
-        not fit it. A value that would read as nodata moves by the smallest step.
+        Rounded to nearest and clipped to the data type only. A value that would read as nodata
+        moves by the smallest step. Overwrites `light`.
         """
+        # strips that stay in the cache: every step goes over the values once
+        strips = range(0, len(light), STRIP)
+        return sum(self._strip(light[y : y + STRIP], band, into[y : y + STRIP]) for y in strips)
+
+    def _strip(self, light: NDArray[np.float32], band: int, into: Pixels) -> int:
         dtype = np.dtype(self.dtype)
         wide = light.astype(np.float64) if dtype.itemsize > 2 and dtype != np.float32 else light
         if self.gain != 1:
             wide *= wide.dtype.type(self.gain)
         if self.centre[band]:
             wide += wide.dtype.type(self.centre[band])
-        if dtype.kind == "f":
-            pixels, clipped = wide.astype(dtype), 0
-        else:
-            pixels, clipped = round_to(wide, dtype)
-        return avoid_nodata(pixels, self.nodata), clipped
+        pixels, clipped = (wide.astype(dtype), 0) if dtype.kind == "f" else round_to(wide, dtype)
+        into[:] = avoid_nodata(pixels, self.nodata)
+        return clipped
 
 
 def round_to(values: NDArray[np.floating], dtype: np.dtype[Any]) -> tuple[Pixels, int]:

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from pipeline.crew import Crew, scheduler_lost
-from pipeline.errors import PipelineError, PublishError, SourceError, TileError
+from pipeline.errors import PipelineError, PublishError, TileError
 from pipeline.journal import Journal, Receipt
 from pipeline.kernel import Recipe, Upscaler, upscale_tile
-from pipeline.memory import keep_freed_memory
+from pipeline.memory import keep_freed_memory, scratch
 from pipeline.plan import Plan
 from pipeline.serial import from_json
 from pipeline.sinks import load_sink
@@ -77,13 +77,12 @@ def make_tile(call: Call, upscaler: Upscaler) -> tuple[Receipt, ...]:
     window = plan.tiling.read(tile)
     started, busy = time.perf_counter(), time.thread_time()
     try:
-        source = plan.source.open()
-        if source.profile.identity != plan.profile.identity:
-            raise SourceError("changed while it was being read", uri=plan.profile.uri)
+        source = plan.source.open(plan.profile.identity)
         pixels, mask = source.read(window), source.mask(window)
         read = time.perf_counter()
         recipe = Recipe(plan.profile, plan.tiling, plan.radiometry, upscaler)
-        fine = upscale_tile(recipe, tile, pixels, mask)
+        room = scratch((len(pixels), *tile.write.shape), pixels.dtype)
+        fine = upscale_tile(recipe, tile, pixels, mask, into=room)
         inferred = time.perf_counter()
         statistics = measure(fine.pixels, fine.valid) if plan.output.statistics else ()
         receipts = []

@@ -21,14 +21,14 @@ import shutil
 import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from isal import isal_zlib
 
 from pipeline.errors import PublishError, ResumeError
-from pipeline.journal import Journal, Staged, create_journal, open_journal
+from pipeline.journal import Journal, Staged, create_journal, has_receipts, open_journal
 from pipeline.serial import to_json
 
 if TYPE_CHECKING:
@@ -49,26 +49,72 @@ def stage_of(target: Path) -> Path:
 def locked(target: Path) -> Iterator[Path]:
     """The staging directory, created and held by this process alone.
 
-    The lock dies with the process that holds it, however that ends. Raises ResumeError if another
-    run holds it and PublishError if the directory cannot be made.
+    The lock dies with the process that holds it, however that ends. A run that ends early without
+    a durable tile leaves nothing behind. Raises ResumeError if another run holds the lock and
+    PublishError if the directory cannot be made or the disk is full.
     """
     stage = stage_of(target)
-    try:
-        stage.mkdir(exist_ok=True)
-        lock = (stage / "lock").open("a")
-    except OSError as error:
-        raise PublishError(
-            f"cannot write beside the output ({error.strerror})", uri=str(target)
-        ) from error
-    with lock:
+    with _hold(stage, target):
+        shutil.rmtree(_finished(stage), ignore_errors=True)
+        try:
+            yield stage
+        except OSError as error:
+            if not is_full(error):
+                raise
+            raise PublishError(
+                "the disk is full; make room and run the same command again to go on",
+                uri=str(target),
+            ) from error
+        finally:
+            if stage.exists() and not has_receipts(stage / "journal.jsonl"):
+                discard(stage)
+
+
+def _hold(stage: Path, target: Path) -> IO[str]:
+    """The lock's open file."""
+    while True:
+        try:
+            stage.mkdir(exist_ok=True)
+            lock = _open_lock(stage)
+        except OSError as error:
+            raise PublishError(
+                f"cannot write beside the output ({error.strerror})", uri=str(target)
+            ) from error
+        if lock is None:
+            continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
+            lock.close()
             raise ResumeError(
                 "another run is writing this output; wait for it or choose another name",
                 uri=str(target),
             ) from error
-        yield stage
+        except OSError as error:
+            lock.close()
+            raise PublishError(
+                f"its file system cannot lock files ({error.strerror}); choose another place",
+                uri=str(target),
+            ) from error
+        if _is_at(lock, stage / "lock"):
+            return lock
+        lock.close()
+
+
+def _open_lock(stage: Path) -> IO[str] | None:
+    """The lock's file; None where a run that ends has just removed the stage."""
+    try:
+        return (stage / "lock").open("a")
+    except FileNotFoundError:
+        return None
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    """Whether an open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def begin(stage: Path, plan: Plan) -> tuple[Journal, bool]:
@@ -107,8 +153,16 @@ def clear(stage: Path) -> None:
 
 
 def discard(stage: Path) -> None:
-    """Remove the stage of a finished run."""
-    shutil.rmtree(stage, ignore_errors=True)
+    """Remove a stage in one step: one that is half removed would look like work to go on with."""
+    shutil.rmtree(_finished(stage), ignore_errors=True)
+    with suppress(OSError):  # what is left then is resumed or discarded by the next run
+        stage.replace(_finished(stage))
+    shutil.rmtree(_finished(stage), ignore_errors=True)
+
+
+def _finished(stage: Path) -> Path:
+    """Where a stage goes to be removed; the next run removes what a kill has left there."""
+    return stage.with_name(f"{stage.name}.done")
 
 
 def damaged(stage: Path, journal: Journal, *, deep: bool) -> set[int]:

@@ -69,9 +69,9 @@ def test_values_survive_the_way_to_the_network_and_back(
     radiometry = Radiometry(dtype, 1.0, (float(middle),))
     light = radiometry.to_network(pixels, band=0)
     assert light.dtype == np.float32
-    back, clipped = radiometry.from_network(light, band=0)
+    back = np.zeros_like(pixels)
+    clipped = radiometry.from_network(light, band=0, into=back)
     assert back.tolist() == pixels.tolist()
-    assert back.dtype == pixels.dtype
     assert clipped == 0
 
 
@@ -80,7 +80,9 @@ def test_a_range_is_mapped_linearly_and_values_beyond_it_survive() -> None:
     pixels = np.array([[0, 5_000, 10_000, 20_000]], np.uint16)
     light = radiometry.to_network(pixels, band=0)
     np.testing.assert_allclose(light, [[0, 0.5, 1, 2]])
-    assert radiometry.from_network(light, band=0)[0].tolist() == pixels.tolist()
+    back = np.zeros_like(pixels)
+    radiometry.from_network(light, band=0, into=back)
+    assert back.tolist() == pixels.tolist()
 
 
 @pytest.mark.parametrize(

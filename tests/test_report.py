@@ -198,7 +198,7 @@ class TestPreview:
             nodata=float("nan"),
         ) as file:
             file.write(pixels)
-        done = upscale(
+        upscale(
             Job(
                 str(source),
                 (str(tmp_path / "f.tif"),),

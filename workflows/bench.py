@@ -138,7 +138,7 @@ def _upscale(scene: Path, folder: Path, model: str, *flags: str, threads: int = 
     """Run `espcn upscale` as a user would, watching its processes."""
     output = folder / "out.tif"
     command = [
-        *(sys.executable, "-m", "workflows.cli", "upscale", str(scene), str(output)),
+        *(str(Path(sys.executable).with_name("espcn")), "upscale", str(scene), str(output)),
         *("--model", model, "--quiet", "--overwrite", "--device", "cpu"),
         *("--set", f"cluster.threads={threads}", *flags),
     ]

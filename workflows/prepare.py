@@ -16,7 +16,7 @@ from pipeline.kernel import make_tiling
 from pipeline.plan import Plan, choose_side
 from pipeline.serial import from_json
 from pipeline.sinks import sink_for
-from pipeline.sources import Address, Source
+from pipeline.sources import Address, Source, open_source
 from pipeline.stage import is_publishing, stage_of
 from pipeline.survey import survey
 from workflows.job import Job
@@ -52,7 +52,7 @@ def prepare(job: Job) -> Prepared:
         precision=job.model.precision,
     )
     address = Address(_absolute(job.source), job.input)
-    source = address.open()
+    source = open_source(address.uri, address.options)
     _check_bands(source, upscaler)
     radiometry = survey(source, job.radiometry, input_range=upscaler.card.input_range)
     gpus = espcn.cuda_devices() if upscaler.address.placement.device == "cuda" else 0

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.cluster import Shape, open_cluster
-from pipeline.errors import PublishError
+from pipeline.errors import PublishError, SourceError
 from pipeline.journal import Receipt
 from pipeline.options import ClusterOptions
 from pipeline.plan import Plan, check_disk, check_memory
 from pipeline.run import Target, run
 from pipeline.sinks import load_sink
+from pipeline.sources import open_source
 from pipeline.stage import (
     begin,
     clear,
@@ -49,6 +50,7 @@ def upscale(job: Job, on_tile: Callable[[Event], None] | None = None) -> Outcome
         targets = [stack.enter_context(_opened(path, plan)) for path, plan in prepared.plans]
         resumed = min(len(target.journal.receipts) for target in targets)
         made = _make_tiles(prepared, targets, resumed, tell)
+        _check_unchanged(targets)
         publishing = time.perf_counter()
         for target in targets:
             _publish(target, tell)
@@ -151,6 +153,17 @@ def _modest(options: ClusterOptions, tiles: int, gpus: int) -> ClusterOptions:
     if options.workers is None and options.cluster == "local" and tiles <= FEW_TILES and not gpus:
         return replace(options, workers=0)
     return options
+
+
+def _check_unchanged(targets: Sequence[Target]) -> None:
+    """Raise SourceError if the input changed meanwhile: its tiles may not belong together."""
+    plan = targets[0].plan
+    if all(is_publishing(target.stage) for target in targets):
+        return
+    if open_source(plan.source.uri, plan.source.options).profile.identity != plan.profile.identity:
+        for target in targets:
+            clear(target.stage)
+        raise SourceError("changed while it was being read; run the job again", uri=plan.source.uri)
 
 
 def _publish(target: Target, tell: Callable[[Event], None]) -> None:

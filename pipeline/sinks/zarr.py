@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.coordinates import is_rotated
 from pipeline.errors import PlanError, PublishError
 from pipeline.fate import Fate
 from pipeline.fate import fates as all_fates
@@ -28,7 +29,6 @@ from pipeline.sinks.zarr_layout import (
 )
 from pipeline.sinks.zarr_place import previous, put_in_place, remove
 from pipeline.sinks.zarr_store import describe
-from pipeline.sources.zarr_georef import is_rotated
 from pipeline.stage import sync_directory, write_durably
 from pipeline.statistics import Statistics, add_up
 from pipeline.tiling import Tile

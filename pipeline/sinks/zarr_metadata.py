@@ -17,6 +17,7 @@ from typing import cast
 
 import numpy as np
 
+from pipeline.coordinates import render_gcps, render_geotransform
 from pipeline.plan import Plan
 from pipeline.profile import Band
 from pipeline.radiometry import as_code
@@ -29,7 +30,6 @@ from pipeline.sinks.zarr_conventions import (
     ome,
     place,
 )
-from pipeline.sources.zarr_georef import render_gcps, render_geotransform
 from pipeline.statistics import Statistics
 
 PICTURES = ("PNG", "JPEG")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from zarr.errors import ZarrUserWarning
 from zarr.storage import MemoryStore
 
+from pipeline.coordinates import centres, is_rotated
 from pipeline.plan import Plan
 from pipeline.sinks import zarr_metadata as metadata
 from pipeline.sinks.zarr_conventions import Attributes, level_affine
@@ -22,7 +23,6 @@ from pipeline.sinks.zarr_layout import (
     create_values,
     group_path,
 )
-from pipeline.sources.zarr_georef import centres, is_rotated
 from pipeline.statistics import Statistics
 
 

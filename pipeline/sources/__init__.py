@@ -15,7 +15,7 @@ from typing import Protocol, cast
 
 from pipeline.errors import SourceError
 from pipeline.options import SourceOptions
-from pipeline.profile import Profile
+from pipeline.profile import Identity, Profile
 from pipeline.radiometry import Mask, Pixels
 from pipeline.tiling import Window
 
@@ -46,17 +46,22 @@ class Address:
     options: SourceOptions
     """How it is read."""
 
-    def open(self) -> Source:
-        """The source, opened once per thread and kept open; raises SourceError."""
-        opened = cast("dict[Address, Source]", _opened.__dict__)
-        key = cast("Address", repr(self))
-        if key not in opened:
-            opened.clear()  # one scene at a time per thread: its block cache is what matters
-            opened[key] = open_source(self.uri, self.options)
-        return opened[key]
+    def open(self, identity: Identity) -> Source:
+        """The source, opened once per thread and kept open; raises SourceError.
+
+        Only one at a time: its block cache is what matters. One of another identity is opened
+        anew, and refused if it still is not the version that was asked for.
+        """
+        held = getattr(_thread, "held", None)
+        if held is None or held[0] != self or held[1].profile.identity != identity:
+            held = _thread.held = (self, open_source(self.uri, self.options))
+        source: Source = held[1]
+        if source.profile.identity != identity:
+            raise SourceError("changed while it was being read; run the job again", uri=self.uri)
+        return source
 
 
-_opened = threading.local()
+_thread = threading.local()
 
 
 def open_source(uri: str, options: SourceOptions | None = None) -> Source:

@@ -10,8 +10,8 @@ import numpy as np
 import zarr
 from zarr.abc.store import Store
 
+from pipeline.coordinates import Reals
 from pipeline.errors import SourceError
-from pipeline.sources.zarr_georef import Reals
 
 Array = zarr.Array[Any]
 Attributes = Mapping[str, object]

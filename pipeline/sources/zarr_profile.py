@@ -13,13 +13,13 @@ import numpy as np
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
+from pipeline.coordinates import check_dims, choose_affine, parse_gcps, parse_geotransform
 from pipeline.errors import SourceError
 from pipeline.georef import Affine6, Georef
 from pipeline.options import SourceOptions
 from pipeline.profile import Band, Identity, Profile
 from pipeline.radiometry import SUPPORTED
 from pipeline.sources.semantics import band_role
-from pipeline.sources.zarr_georef import check_dims, choose_affine, parse_gcps, parse_geotransform
 from pipeline.sources.zarr_image import Image
 
 MAX_BLOCK_BYTES = 512 * 2**20

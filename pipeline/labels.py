@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.errors import SourceError
-from pipeline.fate import STATISTICS
-from pipeline.georef import Affine6, zoom_affine
-from pipeline.sources.zarr_georef import (
+from pipeline.coordinates import (
     Reals,
     centres,
     check_dims,
@@ -23,6 +20,9 @@ from pipeline.sources.zarr_georef import (
     render_geotransform,
     zoom_gcps,
 )
+from pipeline.errors import SourceError
+from pipeline.fate import STATISTICS
+from pipeline.georef import Affine6, zoom_affine
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.options import ClusterOptions
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, SpecCluster
 
 LOOPBACK = "127.0.0.1"
 THREADS_PER_PROCESS = 4
@@ -114,34 +116,58 @@ def _connect(options: ClusterOptions, gpus: int) -> Iterator[Client]:
 def _local(shape: Shape, gpus: int) -> Iterator[Client]:
     """Processes on this machine (threads of this one if `shape.workers` is 0)."""
     import dask
-    from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster
+    from distributed import Client
 
-    with dask.config.set(LEAN):
-        if gpus and shape.workers:
-            cluster = SpecCluster(
-                scheduler={
-                    "cls": Scheduler,
-                    "options": {"host": LOOPBACK, "dashboard_address": f"{LOOPBACK}:0"},
-                },
-                workers={
-                    i: {"cls": Nanny, "options": _gpu_worker(shape, device=i % gpus)}
-                    for i in range(shape.workers)
-                },
-                silence_logs=logging.CRITICAL,
-            )
-        else:
-            cluster = LocalCluster(
-                n_workers=max(shape.workers, 1),
-                threads_per_worker=shape.threads,
-                processes=shape.workers > 0,
-                memory_limit=shape.memory if shape.workers else 0,
-                dashboard_address=f"{LOOPBACK}:0",
-                worker_dashboard_address=f"{LOOPBACK}:0",
-                silence_logs=logging.CRITICAL,
-                **({"host": LOOPBACK, "env": WORKER_ENVIRONMENT} if shape.workers else {}),
-            )
+    with dask.config.set(LEAN), _undisturbed():
+        cluster = _gpu_cluster(shape, gpus) if gpus and shape.workers else _cpu_cluster(shape)
     with cluster, Client(cluster) as client:
         yield client
+
+
+def _cpu_cluster(shape: Shape) -> SpecCluster:
+    from distributed import LocalCluster
+
+    return LocalCluster(
+        n_workers=max(shape.workers, 1),
+        threads_per_worker=shape.threads,
+        processes=shape.workers > 0,
+        memory_limit=shape.memory if shape.workers else 0,
+        dashboard_address=f"{LOOPBACK}:0",
+        worker_dashboard_address=f"{LOOPBACK}:0",
+        silence_logs=logging.CRITICAL,
+        **({"host": LOOPBACK, "env": WORKER_ENVIRONMENT} if shape.workers else {}),
+    )
+
+
+def _gpu_cluster(shape: Shape, gpus: int) -> SpecCluster:
+    from distributed import Nanny, Scheduler, SpecCluster
+
+    return SpecCluster(
+        scheduler={
+            "cls": Scheduler,
+            "options": {"host": LOOPBACK, "dashboard_address": f"{LOOPBACK}:0"},
+        },
+        workers={
+            i: {"cls": Nanny, "options": _gpu_worker(shape, device=i % gpus)}
+            for i in range(shape.workers)
+        },
+        silence_logs=logging.CRITICAL,
+    )
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C waits, and the processes and threads that are started now never see one.
+
+    A terminal sends it to the whole process group: workers would die noisily before the driver
+    can stop them. Signal masks are inherited, by workers that replace lost ones too.
+    """
+    resource_tracker.ensure_running()  # whoever starts it lifts the mask
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _gpu_worker(shape: Shape, *, device: int) -> dict[str, Any]:

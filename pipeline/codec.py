@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import imagecodecs
@@ -15,6 +14,8 @@ from pipeline.pyramid import BLOCK
 from pipeline.radiometry import Mask, Pixels
 from pipeline.tiff import DEFLATE, LERC_PARAMETERS, Entry, longs
 
+Encoded = bytes | bytearray
+"""The bytes of a block."""
 DEFLATE_LEVEL = 1
 """Of ISA-L: within 5 per cent of the size of libdeflate's level 1, in 0.6 times its time."""
 ZSTD_LEVEL = 1
@@ -27,8 +28,8 @@ class Codec:
 
     scheme: int
     """TIFF's number of it."""
-    encode: Callable[[Pixels], bytes]
-    """(y, x, band) block to bytes, after the predictor."""
+    encode: Callable[[Pixels], Encoded]
+    """(y, x, band) block, C-contiguous and after the predictor, to bytes."""
     predicts: bool = True
     """Whether a predictor goes first."""
     extra: tuple[Entry, ...] = ()
@@ -45,15 +46,15 @@ def codec(name: str) -> Codec:
     """The codec of `--compress`."""
     return {
         "deflate": Codec(DEFLATE, _deflate),
-        "zstd": Codec(50000, partial(_bytewise, imagecodecs.zstd_encode, level=ZSTD_LEVEL)),
-        "lzw": Codec(5, partial(_bytewise, imagecodecs.lzw_encode)),
+        "zstd": Codec(50000, _zstd),
+        "lzw": Codec(5, _lzw),
         # LERC 2.4, without a second compression
         "lerc": Codec(34887, _lerc, predicts=False, extra=(longs(LERC_PARAMETERS, 4, 0),)),
         "none": Codec(1, np.ndarray.tobytes, predicts=False),
     }[name]
 
 
-def encode_block(pixels: Pixels, codec: Codec) -> bytes:
+def encode_block(pixels: Pixels, codec: Codec) -> Encoded:
     """Encode (band, y, x) pixels of at most one block; what lacks to a whole one is zero."""
     lacking = [(0, BLOCK - side) for side in pixels.shape[1:]]
     if any(map(any, lacking)):
@@ -85,12 +86,17 @@ def encode_mask(valid: Mask) -> bytes:
 
 
 def _deflate(block: Pixels) -> bytes:
-    return isal_zlib.compress(np.ascontiguousarray(block), DEFLATE_LEVEL)
+    return isal_zlib.compress(block, DEFLATE_LEVEL)
 
 
-def _bytewise(encode: Callable[..., bytes | bytearray], block: Pixels, **level: int) -> bytes:
-    return bytes(encode(block.tobytes(), **level))
+def _zstd(block: Pixels) -> Encoded:
+    # any buffer will do, whatever the stub says: a copy of every block would cost as much again
+    return imagecodecs.zstd_encode(block, level=ZSTD_LEVEL)  # type: ignore[arg-type]
 
 
-def _lerc(block: Pixels) -> bytes:
-    return bytes(imagecodecs.lerc_encode(block, level=0))
+def _lzw(block: Pixels) -> Encoded:
+    return imagecodecs.lzw_encode(block.tobytes())
+
+
+def _lerc(block: Pixels) -> Encoded:
+    return imagecodecs.lerc_encode(block, level=0)

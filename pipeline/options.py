@@ -53,8 +53,9 @@ class TilingOptions:
 class OutputOptions:
     """How outputs are written."""
 
-    compress: Literal["deflate", "zstd", "lerc", "lzw", "none"] = "deflate"
-    """Lossless compression of GeoTIFF tiles and, where it exists there, of Zarr chunks."""
+    compress: Literal["deflate", "zstd", "lerc", "lzw", "none"] = "zstd"
+    """Lossless compression of GeoTIFF tiles and Zarr chunks; deflate for readers older than GDAL
+    2.3. Zarr has zstd, deflate and none."""
     overviews: Literal["auto", "average", "nearest", "mode", "none"] = "auto"
     """Overviews; auto: average for light, mode for categories."""
     statistics: bool = True

@@ -91,6 +91,8 @@ def make_tile(call: Call, upscaler: Upscaler) -> tuple[Receipt, ...]:
             receipts.append(Receipt(tile.index, files, statistics, fine.clipped))
     except PipelineError as error:
         error.tile = call.tile
+        # GDAL's exceptions cannot be pickled: with one of them this error would arrive as text
+        error.__cause__ = error.__context__ = None
         raise
     except OSError as error:
         if is_full(error):

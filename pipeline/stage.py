@@ -195,7 +195,7 @@ def checksum(path: Path, *, length: int | None = None) -> int:
     return crc
 
 
-def write_durably(path: Path, *parts: bytes | memoryview) -> Staged:
+def write_durably(path: Path, *parts: bytes | bytearray | memoryview) -> Staged:
     """Write a whole file: temporary name, sync, rename. `Staged.name` is relative to its parent."""
     with replacing(path) as file:
         crc = size = 0

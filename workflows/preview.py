@@ -64,7 +64,7 @@ def write_preview(plan: Plan, target: Path) -> Path:
     Raises SourceError if the input or the output cannot be read, PublishError if the picture
     cannot be written.
     """
-    coarse = plan.source.open()
+    coarse = plan.source.open(plan.profile.identity)
     fine = open_source(str(target), SourceOptions(categorical="light", max_pixels=2**62))
     window, scale = choose_window(coarse), plan.provenance.scale
     bands = visible_bands(plan.profile)

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codec import Codec, codec, encode_block, encode_mask
+from pipeline.codec import Codec, Encoded, codec, encode_block, encode_mask
 from pipeline.errors import PlanError
 from pipeline.fate import Fate
 from pipeline.fate import fates as all_fates
@@ -95,7 +95,7 @@ def write(stage: Path, plan: Plan, tile: Tile, fine: Fine) -> tuple[Staged, ...]
     sizes = np.array([size for size, _ in records], "<u4")
     footer = sizes.tobytes() + struct.pack("<I", len(sizes))
     name = _part_name(tile.index)
-    part = write_durably(stage / name, *(data for _, data in records), footer)
+    part = write_durably(stage / name, *(data for _, parts in records for data in parts), footer)
     staged = [Staged(name, part.size, part.crc32)]
     return (*staged, *(write_seed(stage, tile, level) for level in seed))
 
@@ -104,7 +104,9 @@ def _part_name(index: int) -> str:
     return f"parts/{index:07d}.part"
 
 
-def _records(level: Level, scheme: Codec, masked: bool) -> Iterator[tuple[tuple[int, int], bytes]]:
+def _records(
+    level: Level, scheme: Codec, masked: bool
+) -> Iterator[tuple[tuple[int, int], tuple[Encoded, ...]]]:
     """((block bytes, mask bytes), framed block and mask) in row-major order."""
     for y in range(0, level.pixels.shape[1], BLOCK):
         for x in range(0, level.pixels.shape[2], BLOCK):
@@ -124,9 +126,9 @@ def _dataset_mask(pixels: Pixels, valid: Mask | None, here: tuple[slice, slice, 
     return np.asarray(valid[here].any(axis=0))
 
 
-def _framed(data: bytes) -> bytes:
+def _framed(data: Encoded) -> tuple[Encoded, ...]:
     """A block with its leader and trailer."""
-    return struct.pack("<I", len(data)) + data + data[-4:].rjust(4, b"\0")
+    return struct.pack("<I", len(data)), data, data[-4:].rjust(4, b"\0")
 
 
 def publish(stage: Path, plan: Plan, receipts: Mapping[int, Receipt], target: Path) -> None:
@@ -188,8 +190,8 @@ def _top(stage: Path, plan: Plan) -> Sizes:
         path.unlink()
     for strip in top_strips(stage, plan):
         with _top_file(stage, strip.level).open("ab") as file:
-            for size, data in _records(strip, scheme, plan.profile.mask):
-                file.write(data)
+            for size, parts in _records(strip, scheme, plan.profile.mask):
+                file.writelines(parts)
                 sizes.setdefault(strip.level, []).append(size)
             file.flush()
             os.fsync(file.fileno())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from pipeline.errors import SourceError
-from pipeline.georef import Gcp, Georef
+from pipeline.georef import Affine6, Gcp, Georef
 from pipeline.options import SourceOptions
 from pipeline.profile import Band, Profile
 from pipeline.radiometry import SUPPORTED, Mask, Pixels
@@ -26,6 +27,14 @@ from pipeline.tiling import Window
 MAX_BLOCK_BYTES = 512 * 2**20
 """Largest block that is decoded for one window; a bigger one would not leave memory for work."""
 
+READING = {
+    "GDAL_NUM_THREADS": 1,
+    "CPL_DEBUG": False,
+    "GDAL_ERROR_ON_LIBJPEG_WARNING": True,
+}
+"""GDAL's settings: damaged JPEG data would otherwise be grey without an error."""
+ZOOMED_RPCS = ("LINE_OFF", "SAMP_OFF", "LINE_SCALE", "SAMP_SCALE")
+"""RPCs that a finer grid changes."""
 FORGOTTEN = (
     *("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "rio_creation_kwds"),
     *("TIFF", "COG"),
@@ -87,7 +96,7 @@ def _reading(uri: str, window: Window | None = None) -> Iterator[None]:
             f"{window.x}-{window.stop_x - 1}: the file is damaged or truncated"
         )
     try:
-        with rasterio.Env(GDAL_NUM_THREADS=1, CPL_DEBUG=False):
+        with rasterio.Env(**READING):
             yield
     except (RasterioError, OSError, ValueError, MemoryError) as error:
         cause = error.__cause__ or error
@@ -123,7 +132,7 @@ def _profile(uri: str, dataset: DatasetReader, options: SourceOptions) -> Profil
         dtype=dtype,
         bands=bands,
         identity=identify(dataset.files or [uri]),
-        georef=_georef(dataset),
+        georef=_georef(uri, dataset),
         nodata=_nodata(uri, dataset, numbers) if options.nodata is None else options.nodata,
         mask=_masked(dataset, bands),
         saturated=_saturated(dataset.driver, dtype),
@@ -140,6 +149,8 @@ def _selection(uri: str, dataset: DatasetReader, options: SourceOptions) -> tupl
     if dataset.count == 0:
         inside = "; it holds " + ", ".join(dataset.subdatasets[:4]) if dataset.subdatasets else ""
         raise SourceError(f"has no raster bands of its own{inside}", uri=uri)
+    if options.bands == ():
+        raise SourceError("no band is selected (see --bands)", uri=uri)
     numbers = options.bands or tuple(range(1, dataset.count + 1))
     wrong = [n for n in numbers if not 1 <= n <= dataset.count]
     if wrong:
@@ -225,20 +236,44 @@ def _colormap(
     return dict(dataset.colormap(numbers[0]))
 
 
-def _georef(dataset: DatasetReader) -> Georef:
+def _georef(uri: str, dataset: DatasetReader) -> Georef:
     gcps, gcps_crs = dataset.gcps
     bare = dataset.transform.is_identity and dataset.crs is None
+    affine = None if bare or gcps else tuple(dataset.transform)[:6]
+    if affine and not _maps_somewhere(affine):
+        raise SourceError(
+            f"has a transform {affine} that maps pixels to nowhere; mend it (gdal_edit -a_ullr) or "
+            "remove it (gdal_edit -unsetgt)",
+            uri=uri,
+        )
     return Georef(
         crs=_wkt(dataset.crs),
-        affine=None if bare or gcps else tuple(dataset.transform)[:6],
+        affine=affine,
         gcps=tuple(
             Gcp(g.row, g.col, g.x, g.y, g.z or 0.0, str(g.id or ""), str(g.info or ""))
             for g in gcps
         ),
         gcps_crs=_wkt(gcps_crs),
-        rpcs=dict(dataset.tags(ns="RPC")),
+        rpcs=_rpcs(uri, dataset),
         point=dataset.tags().get("AREA_OR_POINT", "").upper() == "POINT",
     )
+
+
+def _maps_somewhere(affine: Affine6) -> bool:
+    """Whether all numbers are finite and pixels have an area."""
+    a, b, _, d, e, _ = affine
+    return all(math.isfinite(number) for number in affine) and a * e != b * d
+
+
+def _rpcs(uri: str, dataset: DatasetReader) -> dict[str, str]:
+    """The RPCs; raises SourceError where those that a finer grid changes are no numbers."""
+    found = dict(dataset.tags(ns="RPC"))
+    for name in ZOOMED_RPCS:
+        try:
+            float((found.get(name, "0").split() or [""])[0])
+        except ValueError as error:
+            raise SourceError(f"has RPCs whose {name} is {found[name]!r}", uri=uri) from error
+    return found
 
 
 def _wkt(crs: rasterio.crs.CRS | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -30,15 +31,27 @@ def check_path(uri: str, options: SourceOptions) -> None:
         raise SourceError(
             "is not a local file; allow remote inputs with --set source.remote=true", uri=uri
         )
-    path = Path(uri)
+    try:
+        wrong = _what_is_wrong(Path(uri))
+    except OSError as error:  # a name too long, a loop of links
+        raise SourceError(f"cannot be opened ({error.strerror})", uri=uri) from error
+    if wrong:
+        raise SourceError(wrong, uri=uri)
+
+
+def _what_is_wrong(path: Path) -> str | None:
+    """Why a path is no readable regular file; raises OSError."""
     if path.is_dir():
-        raise SourceError("is a directory, not an image", uri=uri)
+        return "is a directory, not an image"
     if not path.exists():
-        raise SourceError("does not exist", uri=uri)
+        return "does not exist"
     if not path.is_file():
-        raise SourceError("is not a regular file", uri=uri)
+        return "is not a regular file"
     if path.stat().st_size == 0:
-        raise SourceError("is empty (0 bytes)", uri=uri)
+        return "is empty (0 bytes)"
+    if not os.access(path, os.R_OK):
+        return "may not be read"
+    return None
 
 
 def check_vrt(uri: str, options: SourceOptions, *, depth: int = 0) -> None:

@@ -24,8 +24,8 @@ FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "eo"
 FILES = sorted(p for p in FOLDER.rglob("*") if p.is_file()) if FOLDER.is_dir() else []
 SIDECARS = {".msk", ".ovr"}
 """Suffixes of files that belong to others; opened by themselves they may be images or not."""
-TRIED = 1_000_000
-"""Values of a file that the network is tried on: all files but a few large ones."""
+TRIED = 300_000
+"""Bytes of the largest file that the network is tried on."""
 
 pytestmark = [
     pytest.mark.skipif(not FILES, reason="needs the folder ../shared/data/eo beside the checkout"),
@@ -79,6 +79,8 @@ def opens(source: Path) -> bool:
     """Whether rasterio reads all of a file, and as real numbers."""
     try:
         with rasterio.open(source) as dataset:
+            if dataset.count == 0:  # a product of several images
+                return False
             dataset.read()
             return not any("complex" in dtype for dtype in dataset.dtypes)
     except rasterio.errors.RasterioError:
@@ -120,8 +122,8 @@ def assert_same_ground(coarse: DatasetReader, fine: DatasetReader) -> None:
     if coarse.rpcs:
         assert_same_rpcs(coarse, fine)
     for row, column in ((0, 0), (0, coarse.width), (coarse.height, 0), coarse.shape):
-        want = np.array(coarse.transform * (column, row))
-        have = np.array(fine.transform * (column * SCALE, row * SCALE))
+        want = ground(coarse, row, column)
+        have = ground(fine, row * SCALE, column * SCALE)
         if coarse.transform.is_identity:
             have /= SCALE
             assert fine.transform.is_identity
@@ -131,13 +133,20 @@ def assert_same_ground(coarse: DatasetReader, fine: DatasetReader) -> None:
         assert np.abs(have - want).max() <= 1e-9 * pixel + rounding
 
 
+def ground(dataset: DatasetReader, row: float, column: float) -> np.ndarray:
+    """(x, y) of a corner of a pixel."""
+    a, b, c, d, e, f = tuple(dataset.transform)[:6]
+    return np.array([a * column + b * row + c, d * column + e * row + f])
+
+
 def assert_same_rpcs(coarse: DatasetReader, fine: DatasetReader) -> None:
     old, new = coarse.rpcs.to_dict(), fine.rpcs.to_dict()
     for name in ("line", "samp"):
         offset, scale = old.pop(f"{name}_off"), old.pop(f"{name}_scale")
         assert new.pop(f"{name}_off") == pytest.approx((offset + 0.5) * SCALE - 0.5, abs=1e-6)
         assert new.pop(f"{name}_scale") == pytest.approx(scale * SCALE)
-    assert new == old
+    for name, value in old.items():
+        assert new[name] == pytest.approx(value, rel=1e-12), name
 
 
 def assert_same_meaning(coarse: DatasetReader, fine: DatasetReader) -> None:

@@ -88,8 +88,12 @@ def publish(stage: Path, plan: Plan, receipts: Mapping[int, Receipt], target: Pa
 
 
 def _colours(plan: Plan) -> dict[str, str]:
-    """Creation options that carry the ICC profile, primaries and gamma."""
-    return dict(plan.fine.tags.get(PROFILE, {}))
+    """Creation options that carry primaries and gamma.
+
+    The ICC profile comes with the staged GeoTIFF; GDAL 3.10 garbles one that is given as an option.
+    """
+    found = plan.fine.tags.get(PROFILE, {})
+    return {name: value for name, value in found.items() if not name.startswith("SOURCE_ICC")}
 
 
 def _as_tiff(plan: Plan) -> Plan:

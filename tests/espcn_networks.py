@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from espcn.architecture import Activation, Layer, Weights
 
 
-def random_weights(  # noqa: PLR0913 - a network has that many properties
+def random_weights(
     *,
     scale: int = 3,
     bands: int = 1,

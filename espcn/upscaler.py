@@ -79,6 +79,11 @@ class Upscaler:
         return self.card.bands
 
     @property
+    def input_range(self) -> tuple[float, float] | None:
+        """Range of values that it was trained on; None where it needs no normalisation."""
+        return self.card.input_range
+
+    @property
     def native(self) -> bool:
         """Whether any dtype is taken and returned; otherwise float32 only."""
         return self.address.placement.backend == "numpy"

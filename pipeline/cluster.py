@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from importlib import import_module
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import ConfigError, PipelineError
+from pipeline.errors import ConfigError
 from pipeline.options import ClusterOptions
 
 if TYPE_CHECKING:
@@ -170,6 +171,12 @@ def _undisturbed() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def _device_name(index: int) -> str:
+    """The name of one of the devices that this process may see."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",")[index].strip() if visible else str(index)
+
+
 def _gpu_worker(shape: Shape, *, device: int) -> dict[str, Any]:
     """Options of a nanny whose worker sees one device."""
     return {
@@ -177,7 +184,7 @@ def _gpu_worker(shape: Shape, *, device: int) -> dict[str, Any]:
         "memory_limit": shape.memory,
         "host": LOOPBACK,
         "dashboard_address": f"{LOOPBACK}:0",
-        "env": WORKER_ENVIRONMENT | {"CUDA_VISIBLE_DEVICES": str(device)},
+        "env": WORKER_ENVIRONMENT | {"CUDA_VISIBLE_DEVICES": _device_name(device)},
     }
 
 
@@ -274,6 +281,3 @@ def _quiet_dask() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)
-
-
-__all__ = ["ClusterOptions", "PipelineError", "Shape", "local_shape", "open_cluster"]

@@ -7,6 +7,7 @@ of georeferencing. Coordinates are those of pixel centres, transforms are corner
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import SourceError
-from pipeline.georef import Affine6, Gcp, Georef
+from pipeline.georef import Affine6, Gcp, Georef, maps_somewhere
 
 Reals = NDArray[np.float64]
 """Coordinates along one axis."""
@@ -132,7 +133,16 @@ def parse_geotransform(text: object, *, uri: str) -> Affine6 | None:
         c, a, b, f, d, e = (float(part) for part in cast("Sequence[str]", parts))
     except (TypeError, ValueError) as error:
         raise SourceError(f"has a GeoTransform that is not six numbers: {text}", uri=uri) from error
-    return (a, b, c, d, e, f)
+    return check_affine((a, b, c, d, e, f), uri=uri)
+
+
+def check_affine(affine: Affine6, *, uri: str) -> Affine6:
+    """The same transform; raises SourceError if it is not finite or pixels have no area."""
+    if not maps_somewhere(affine):
+        raise SourceError(
+            f"has a transform {affine} that maps pixels to nowhere; mend or remove it", uri=uri
+        )
+    return affine
 
 
 def render_geotransform(affine: Affine6) -> str:
@@ -158,6 +168,9 @@ def _gcp(feature: object) -> Gcp:
     x, y, *z = (float(number) for number in cast("list[float]", point))
     row, column = (float(cast("float", more[name])) for name in ("row", "col"))
     names = (str(more.get(name) or "") for name in ("id", "info"))
+    numbers = (row, column, x, y, *z)
+    if not all(math.isfinite(number) for number in numbers):
+        raise ValueError(f"one is at {numbers}")
     return Gcp(row, column, x, y, z[0] if z else 0.0, *names)
 
 

@@ -77,7 +77,16 @@ def _densities(tags: dict[str, str], scale: int) -> dict[str, str]:
     """The densities of a printed page, if the tags give any in a unit of length."""
     if tags.get("TIFFTAG_RESOLUTIONUNIT", "1")[:1] not in ("2", "3"):
         return {}
-    return {k: f"{float(tags[k]) * scale:g}" for k in DENSITY if k in tags}
+    densities = {k: _number(tags[k]) for k in DENSITY if k in tags}
+    return {k: f"{value * scale:g}" for k, value in densities.items() if value is not None}
+
+
+def _number(text: str) -> float | None:
+    """What the text says, if it is a number."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _fine_band(band: Band) -> Band:

@@ -7,8 +7,11 @@ outer corners stay where they were. RPCs are centre-based: (0, 0) is the centre 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
+ZOOMED_RPCS = ("LINE_OFF", "SAMP_OFF", "LINE_SCALE", "SAMP_SCALE")
+"""RPCs that a finer grid changes."""
 Affine6 = tuple[float, float, float, float, float, float]
 """(a, b, c, d, e, f): x = a * column + b * row + c, y = d * column + e * row + f."""
 
@@ -93,3 +96,21 @@ def zoom_rpcs(rpcs: dict[str, str], *, scale: int) -> dict[str, str]:
 def _number(text: str) -> float:
     """First number of an RPC value, which may carry a unit ('+003965.0 pixels')."""
     return float(text.split(maxsplit=1)[0])
+
+
+def maps_somewhere(affine: Affine6) -> bool:
+    """Whether all numbers are finite and pixels have an area."""
+    a, b, _, d, e, _ = affine
+    return all(math.isfinite(number) for number in affine) and a * e != b * d
+
+
+def unusable_rpc(rpcs: dict[str, str]) -> str | None:
+    """Name of an RPC that a finer grid changes but that is no number; None if all are."""
+    for name in ZOOMED_RPCS:
+        try:
+            usable = math.isfinite(_number(rpcs.get(name, "0")))
+        except (ValueError, IndexError):
+            usable = False
+        if not usable:
+            return name
+    return None

@@ -35,6 +35,10 @@ class Upscaler(Protocol):
         """Bands it takes at once; 1 means any number, one by one."""
 
     @property
+    def input_range(self) -> tuple[float, float] | None:
+        """Range of values that it was trained on; None if it needs no normalisation."""
+
+    @property
     def block(self) -> int:
         """Side, in LR pixels and without halo, of the blocks it is fast on."""
 
@@ -95,11 +99,8 @@ def upscale_tile(
     light = () if recipe.upscaler.native else recipe.profile.light
     fine = np.empty((len(pixels), *tile.write.shape), pixels.dtype) if into is None else into
     clipped = sum(_infer(recipe, tile, pixels, valid, fine, g) for g in _groups(recipe, light))
-    for band in range(len(pixels)):
-        if band not in light:
-            fine[band] = _nearest(recipe.tiling, tile, pixels[band])
-        else:
-            _restore(recipe, tile, pixels[band], None if valid is None else valid[band], fine[band])
+    for band in set(range(len(pixels))) - set(light):
+        fine[band] = _nearest(recipe.tiling, tile, pixels[band])
     return Fine(fine, None if valid is None else _nearest(recipe.tiling, tile, valid), clipped)
 
 
@@ -122,6 +123,7 @@ def _infer(
     seen = tiling.core(tile).grow(tiling.halo)
     field = np.stack([_field(recipe, pixels, valid, band) for band in group])
     field = mirror(field, tiling.read(tile), seen)
+    exact = {band: _exact(recipe, tile, pixels, valid, band) for band in group}
     clipped = 0
     for block in _blocks(recipe, tile):
         context = block.grow(tiling.halo).within(seen).slices
@@ -130,7 +132,13 @@ def _infer(
         part = ground.overlap(tile.write)
         source, target = part.within(ground).slices, part.within(tile.write).slices
         for values, band in zip(light, group, strict=True):
+            keep = exact[band]
+            if keep is not None:
+                values[source][keep[target]] = 0  # overwritten below: must not count as clipped
             clipped += radiometry.from_network(values[source], band=band, into=fine[band][target])
+    for band, keep in exact.items():
+        if keep is not None:
+            np.copyto(fine[band], _nearest(tiling, tile, pixels[band]), where=keep)
     return clipped
 
 
@@ -169,12 +177,12 @@ def _nearest(tiling: Tiling, tile: Tile, values: Pixels) -> Pixels:
     return fine[..., *tile.write.within(near.fine(tiling.scale)).slices]
 
 
-def _restore(recipe: Recipe, tile: Tile, pixels: Pixels, valid: Mask | None, fine: Pixels) -> None:
-    """Bring back invalid and saturated values of one band (y, x) exactly, in place."""
-    keep = np.zeros(pixels.shape, bool) if valid is None else ~valid
+def _exact(
+    recipe: Recipe, tile: Tile, pixels: Pixels, valid: Mask | None, band: int
+) -> Mask | None:
+    """Fine pixels of a band that must come back exactly: invalid and saturated; None for none."""
+    keep = np.zeros(pixels.shape[1:], bool) if valid is None else ~valid[band]
     ceiling = as_code(recipe.radiometry.saturated, pixels.dtype)
     if ceiling is not None:
-        keep |= pixels == ceiling
-    if keep.any():
-        where = _nearest(recipe.tiling, tile, keep)
-        np.copyto(fine, _nearest(recipe.tiling, tile, pixels), where=where)
+        keep |= pixels[band] == ceiling
+    return _nearest(recipe.tiling, tile, keep) if keep.any() else None

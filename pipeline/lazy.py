@@ -27,10 +27,11 @@ from numpy.typing import NDArray
 from pipeline.errors import PlanError, SourceError
 from pipeline.kernel import Recipe, Upscaler, make_tiling, upscale_tile
 from pipeline.labels import Labels, read_labels
-from pipeline.options import TilingOptions
+from pipeline.options import RadiometryOptions, TilingOptions
 from pipeline.plan import choose_side
 from pipeline.profile import Band, Identity, Profile
 from pipeline.radiometry import SUPPORTED, Pixels, Radiometry
+from pipeline.survey import range_of
 from pipeline.tiling import Tile, Tiling, Window
 
 TILE_MEMORY = 2**30
@@ -50,7 +51,8 @@ def upscale(
     side of a chunk of the result, a multiple of 512. Kept are the data type, name, attributes,
     encoding and coordinates of bands; x, y and spatial_ref become those of the finer grid, whose
     outer corners are the same. Invalid is what `_FillValue` or `nodata` name, and NaN. Raises
-    SourceError for arrays that cannot be super-resolved and PlanError for a wrong `tile`.
+    SourceError for arrays that cannot be super-resolved, and PlanError for a wrong `tile` and for
+    bands or values that are not those that the network needs.
     """
     labels = read_labels(data_array)
     source = _chunked(data_array, labels)
@@ -75,6 +77,7 @@ def _recipe(
     count = bands[0] if bands else 1
     if not count * height * width:
         raise SourceError(f"has no pixels: its shape is {data_array.shape}", uri=labels.uri)
+    _check_bands(count, upscaler, labels.uri)
     profile = Profile(
         uri=labels.uri,
         driver="xarray",
@@ -91,23 +94,30 @@ def _recipe(
     return Recipe(profile, tiling, _radiometry(profile, upscaler), upscaler)
 
 
+def _check_bands(count: int, upscaler: Upscaler, uri: str) -> None:
+    """A network of several bands takes exactly those."""
+    if upscaler.bands not in (1, count):
+        raise PlanError(
+            f"the model takes {upscaler.bands} bands at once, the array has {count}; select them "
+            "with isel(band=...)",
+            uri=uri,
+        )
+
+
 def _radiometry(profile: Profile, upscaler: Upscaler) -> Radiometry:
     """As of a scene that nothing was read of; raises PlanError where a range is needed and not
     known."""
-    kind = np.dtype(profile.dtype)
-    low, high = getattr(getattr(upscaler, "card", None), "input_range", None) or (0.0, 255.0)
-    if (low, high) != (0.0, 255.0) and profile.dtype != "uint8":
-        raise PlanError(
-            f"the model was trained on values from {low:g} to {high:g} and cannot know the range "
-            f"of {profile.dtype} data; use a general-x* model, which needs none",
-            uri=profile.uri,
-        )
-    gain = 255.0 / (high - low)
+    kind, gain, shift = np.dtype(profile.dtype), 1.0, 0.0
+    if upscaler.input_range is not None:
+        low, high = range_of(profile.dtype, RadiometryOptions(), uri=profile.uri)
+        first, last = upscaler.input_range
+        gain = (high - low) / (last - first)
+        shift = low - first * gain
     wide = kind.kind != "f" and kind.itemsize > 1
     return Radiometry(
         dtype=profile.dtype,
         gain=gain,
-        centre=(-low * gain,) * len(profile.bands),
+        centre=(shift,) * len(profile.bands),
         nodata=profile.nodata,
         saturated=float(np.iinfo(kind).max) if wide else None,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,8 +24,6 @@ from pipeline.tiling import Tiling
 
 CPU_SIDE, GPU_SIDE = 2048, 4096
 """Usual sides of a tile in fine pixels."""
-RESIDENT = 300 * 2**20
-"""Bytes of a worker that do not depend on the tile: libraries, weights, GDAL's block cache."""
 NETWORK_CHANNELS = 64 + 64 + 32
 """Feature maps that an ESPCN holds at once, in float32."""
 EXPECTED_RATIO = 0.75
@@ -157,15 +156,19 @@ def check_memory(plan: Plan, *, memory: int) -> None:
         )
 
 
-def check_disk(plan: Plan, target: Path, *, staged: int = 0) -> None:
-    """Raise PlanError if the output cannot fit the disk, on which `staged` bytes of it lie."""
-    free = shutil.disk_usage(target.parent).free
-    if plan.output_bytes - staged > free:
-        raise PlanError(
-            f"the output may take {mib(plan.output_bytes)}, {target.parent} has {mib(free)} free; "
-            "make room, choose another place or fewer --bands",
-            uri=str(target),
-        )
+def check_disk(missing: Mapping[Path, int]) -> None:
+    """Raise PlanError if the bytes that outputs still need do not fit their disks together."""
+    disks: dict[int, int] = {}
+    for target, size in missing.items():
+        device = target.parent.stat().st_dev
+        disks[device] = disks.get(device, 0) + size
+        free = shutil.disk_usage(target.parent).free
+        if disks[device] > free:
+            raise PlanError(
+                f"the output may take {mib(disks[device])}, {target.parent} has {mib(free)} free; "
+                "make room, choose another place or fewer --bands",
+                uri=str(target),
+            )
 
 
 def mib(size: float) -> str:

@@ -65,6 +65,8 @@ class Profile:
     """The selected bands, in order."""
     identity: Identity
     """Which version of the file this is."""
+    files: tuple[str, ...] = ()
+    """Absolute paths of all files that it is read from, as far as they are known."""
     georef: Georef = field(default_factory=Georef)
     """Where it lies."""
     nodata: float | None = None
@@ -81,8 +83,6 @@ class Profile:
     """RGBA by value for palette images."""
     block: tuple[int, int] = (1, 1)
     """(height, width) of the blocks that the file is stored in."""
-    pixel_interleaved: bool = False
-    """Whether all bands of a pixel are stored together."""
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,8 @@ SUPPORTED = (
 """Data types that come back exactly. 64-bit integers and complex numbers do not."""
 
 
+HUGE = 1e37
+"""Floats from here on, such as undeclared gaps of -3.4e38, would overflow in a network."""
 STRIP = 128
 """Rows that are turned into the output's values at once."""
 
@@ -102,9 +105,9 @@ def avoid_nodata(pixels: Pixels, nodata: float | None) -> Pixels:
 
 
 def _neighbour(code: Any) -> Any:
-    """The nearest other value of the same data type, upwards if there is one."""
+    """The nearest other value of the same data type: towards zero for floats, else upwards."""
     if code.dtype.kind == "f":
-        return np.nextafter(code, code.dtype.type(-np.inf if code > 0 else np.inf))
+        return np.nextafter(code, code.dtype.type(0 if code else 1))
     step = -1 if int(code) == np.iinfo(code.dtype).max else 1
     return code.dtype.type(int(code) + step)
 
@@ -117,7 +120,7 @@ def as_code(value: float | None, dtype: np.dtype[Any]) -> Any:
         with np.errstate(over="ignore"):
             return dtype.type(value)
     info = np.iinfo(dtype)
-    if value != value or value != int(value) or not info.min <= value <= info.max:
+    if not math.isfinite(value) or value != int(value) or not info.min <= value <= info.max:
         return None
     return dtype.type(int(value))
 
@@ -125,14 +128,13 @@ def as_code(value: float | None, dtype: np.dtype[Any]) -> Any:
 def validity(profile: Profile, pixels: Pixels, mask: Mask | None) -> Mask | None:
     """Where (band, y, x) pixels are valid; None if all of them are.
 
-    Invalid are NaN and infinities, nodata (per band; not where a mask says it better), and what the
-    per-dataset mask (y, x) or a fully transparent alpha band says (in all bands). Alpha itself is
-    always valid.
+    Invalid are NaN, infinities and what float32 arithmetic could not hold, nodata (per band; not
+    where a mask says it better), and what the per-dataset mask (y, x) or a fully transparent alpha
+    band says (in all bands). Alpha itself is always valid.
     """
     parts: list[Mask] = []
     if pixels.dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            parts.append(np.isfinite(pixels.astype(np.float32)))
+        parts.append(np.abs(pixels) < HUGE)
     code = as_code(profile.nodata, pixels.dtype)
     if mask is None and code is not None and code == code:
         parts.append(np.asarray(pixels != code))
@@ -152,3 +154,11 @@ def validity(profile: Profile, pixels: Pixels, mask: Mask | None) -> Mask | None
 def replicate(values: NDArray[Any], *, scale: int) -> NDArray[Any]:
     """Nearest neighbour on the last two axes: each pixel becomes scale x scale equal ones."""
     return values.repeat(scale, axis=-2).repeat(scale, axis=-1)
+
+
+def dataset_mask(valid: Mask | None, *, alpha: int | None, shape: tuple[int, int]) -> Mask:
+    """The per-dataset mask (y, x) of (band, y, x) validity: where any band but alpha is valid."""
+    if valid is None:
+        return np.ones(shape, bool)
+    others = [band for band in range(len(valid)) if band != alpha] or [0]
+    return np.asarray(valid[others].any(axis=0))

@@ -54,7 +54,7 @@ def locked(target: Path) -> Iterator[Path]:
     PublishError if the directory cannot be made or the disk is full.
     """
     stage = stage_of(target)
-    with _hold(stage, target):
+    with _hold(stage, target) as lock:
         shutil.rmtree(_finished(stage), ignore_errors=True)
         try:
             yield stage
@@ -66,7 +66,8 @@ def locked(target: Path) -> Iterator[Path]:
                 uri=str(target),
             ) from error
         finally:
-            if stage.exists() and not has_receipts(stage / "journal.jsonl"):
+            # never the stage of a run that came after this one had discarded its own
+            if _is_at(lock, stage / "lock") and not has_receipts(stage / "journal.jsonl"):
                 discard(stage)
 
 

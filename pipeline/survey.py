@@ -32,7 +32,7 @@ def survey(
     saturated = profile.saturated if options.saturated == "auto" else options.saturated
     gain, centre = 1.0, _centres(source)
     if input_range is not None:
-        low, high = _source_range(profile, options)
+        low, high = range_of(profile.dtype, options, uri=profile.uri)
         gain = (high - low) / (input_range[1] - input_range[0])
         centre = (low - input_range[0] * gain,) * len(profile.bands)
     return Radiometry(
@@ -44,20 +44,20 @@ def survey(
     )
 
 
-def _source_range(profile: Profile, options: RadiometryOptions) -> tuple[float, float]:
-    """The source's values that map to the ends of the network's range."""
+def range_of(dtype: str, options: RadiometryOptions, *, uri: str) -> tuple[float, float]:
+    """The source's values that map to the ends of a network's range; raises PlanError."""
     if options.input_range is not None:
         low, high = options.input_range
         if not low < high:
             raise PlanError(f"radiometry.input_range must rise, got {low} to {high}")
         return low, high
-    if profile.dtype == "uint8":
+    if dtype == "uint8":
         return 0.0, 255.0
     raise PlanError(
-        f"the model was trained on a range of values and cannot know that of {profile.dtype} data; "
+        f"the model was trained on a range of values and cannot know that of {dtype} data; "
         "give it with --set radiometry.input_range='[0, 10000]', or use a general-x* model, which "
         "needs none",
-        uri=profile.uri,
+        uri=uri,
     )
 
 

@@ -93,6 +93,12 @@ class Window:
         height = max(min(self.stop_y, other.stop_y) - y, 0)
         return Window(y, x, height, max(min(self.stop_x, other.stop_x) - x, 0))
 
+    def blocks(self, side: int) -> Iterator[Window]:
+        """Pieces of exactly `side` pixels a side but for the last ones, in row-major order."""
+        for y in range(self.y, self.stop_y, side):
+            for x in range(self.x, self.stop_x, side):
+                yield Window(y, x, side, side).overlap(self)
+
     def cut(self, side: int) -> Iterator[Window]:
         """Even pieces of at most `side` pixels a side, in row-major order."""
         for y, height in _even(self.height, side):

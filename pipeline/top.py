@@ -2,7 +2,8 @@
 
 Each tile leaves a seed, its part of the first level that is not made of whole blocks. Rows of seeds
 become strips of one block's height; each strip is emitted, halved, and pushed to the next level.
-Memory is a few strips, however large the scene.
+Memory is a few strips, as wide as
+that level of the scene.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ class FakeNetwork:
     block: int = 48
     fixed: bool = False
     native: bool = False
+    input_range: tuple[float, float] | None = None
 
     def __call__(self, pixels: np.ndarray, /) -> np.ndarray:
         side = 2 * self.halo + 1
@@ -135,3 +136,23 @@ def texture(shape: tuple[int, int, int], dtype: str = "uint16", *, seed: int = 0
     fine = (fine[:, :-4, :-4] + fine[:, 2:-2, 3:-1] + fine[:, 4:, 4:])[:, : shape[1], : shape[2]]
     top = 80 if np.dtype(dtype).itemsize == 1 else 1000
     return (100 + fine / 3 * 3 * top / (1 if top > 80 else 3)).astype(dtype)
+
+
+@dataclass(frozen=True)
+class Box:
+    """A network of three lines: a 3 x 3 mean that tells the fine pixels of one pixel apart."""
+
+    scale: int = 2
+    halo: int = 1
+    bands: int = 1
+    block: int = 100
+    fixed: bool = False
+    native: bool = False
+    input_range: tuple[float, float] | None = None
+
+    def __call__(self, pixels: np.ndarray, /) -> np.ndarray:
+        height, width = pixels.shape[1] - 2, pixels.shape[2] - 2
+        nine = [pixels[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+        fine = (sum(nine[1:], nine[0]) / np.float32(9)).repeat(self.scale, 1).repeat(self.scale, 2)
+        fine[:, :: self.scale, :: self.scale] += np.float32(3)
+        return fine

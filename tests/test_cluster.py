@@ -29,13 +29,6 @@ from pipeline.stage import stage_of
 from workflows import upscale as story
 from workflows.upscale import Progress, Started
 
-pytestmark = pytest.mark.filterwarnings(
-    # a scheduler that was killed leaves the sockets of its clients to the garbage collector
-    "ignore:unclosed:ResourceWarning",
-    # the same, seen from pytest's hook for exceptions in finalizers
-    "ignore::pytest.PytestUnraisableExceptionWarning",
-)
-
 TILES = 16
 
 

@@ -14,6 +14,7 @@ from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 from rio_cogeo import cog_validate
 
+from pipeline.errors import PlanError
 from pipeline.options import ClusterOptions, OutputOptions, SourceOptions, TilingOptions
 from pipeline.pyramid import halve
 from pipeline.radiometry import replicate
@@ -131,6 +132,37 @@ def test_a_mask_becomes_an_internal_one_at_every_level(tmp_path: Path, where: st
     with rasterio.open(out, overview_level=0) as overview:
         blocks = fine.reshape(400, 2, 600, 2).any(axis=(1, 3))
         np.testing.assert_array_equal(overview.read_masks(1) != 0, blocks)
+
+
+def test_alpha_and_a_mask_are_both_kept(tmp_path: Path) -> None:
+    pixels = texture((4, 60, 50), "uint8")
+    pixels[3] = 255
+    mask = np.ones((60, 50), bool)
+    mask[:20] = False
+    source = tmp_path / "in.tif"
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        write_tif(source, pixels, photometric="RGB", alpha="unspecified")
+        with rasterio.open(source, "r+") as dataset:
+            dataset.write_mask(mask)
+    run(source, tmp_path / "out.tif")
+    with rasterio.open(tmp_path / "out.tif") as dataset:
+        np.testing.assert_array_equal(dataset.read_masks(1) != 0, replicate(mask, scale=2))
+        np.testing.assert_array_equal(dataset.read(), replicate(pixels, scale=2))
+
+
+def test_overviews_know_nodata(tmp_path: Path) -> None:
+    source = write_tif(tmp_path / "in.tif", texture((1, 600, 500)), nodata=7)
+    run(source, tmp_path / "out.tif")
+    with rasterio.open(tmp_path / "out.tif", overview_level=0) as overview:
+        assert overview.nodata == 7
+
+
+def test_metadata_that_no_tiff_can_hold_fails_before_the_first_tile(tmp_path: Path) -> None:
+    (tmp_path / "out.tif").mkdir()
+    source = write_tif(tmp_path / "in.tif", texture((1, 60, 50)))
+    with pytest.raises(PlanError, match="is a directory"):
+        upscale(Job(str(source), (str(tmp_path / "out.tif"),), overwrite=True))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.tif", "out.tif"]
 
 
 def test_everything_that_describes_the_image_is_kept(tmp_path: Path) -> None:

@@ -25,10 +25,11 @@ def visible_device() -> str | None:
     return os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
-def test_each_gpu_gets_a_worker_that_sees_it_alone() -> None:
+def test_each_gpu_gets_a_worker_that_sees_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     # the environment can be had without any device
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
     with open_cluster(ClusterOptions(), gpus=2) as (client, shape):
-        assert sorted(client.run(visible_device).values()) == ["0", "1"]
+        assert sorted(client.run(visible_device).values()) == ["2", "3"]
         assert shape.workers == 2
         assert shape.threads >= 2, "one thread reads and encodes while another holds the device"
 

@@ -129,6 +129,33 @@ def test_saturated_pixels_come_back_exactly() -> None:
     assert valid.all()
 
 
+def test_undeclared_huge_values_are_gaps_and_come_back_exactly() -> None:
+    pixels = texture((1, 30, 30)).astype(np.float32)
+    clean, _ = upscale_array(pixels, FakeNetwork(), side=512)
+    pixels[0, 3:6, 4:9] = np.finfo(np.float32).min
+    fine, valid = upscale_array(pixels, FakeNetwork(), side=24)
+    hole = replicate(pixels[0] < 0, scale=2)
+    np.testing.assert_array_equal(~valid[0], hole)
+    assert (fine[0][hole] == np.finfo(np.float32).min).all()
+    assert np.abs(fine[0][~hole]).max() <= np.abs(clean).max() * 1.01
+
+
+def test_what_is_restored_does_not_count_as_clipped() -> None:
+    from fakes import make_profile
+
+    from pipeline.kernel import Recipe, make_tiling, upscale_tile
+    from pipeline.radiometry import Radiometry
+
+    network = FakeNetwork()
+    pixels = np.full((1, 9, 9), 65535, np.uint16)
+    tiling = make_tiling(9, 9, network, side=512)
+    radiometry = Radiometry("uint16", 1, (0,), saturated=65535)
+    recipe = Recipe(make_profile((1, 9, 9)), tiling, radiometry, network)
+    done = upscale_tile(recipe, tiling.tile(0), pixels, None)
+    assert (done.pixels == 65535).all()
+    assert done.clipped == 0
+
+
 def test_values_that_do_not_fit_are_clipped_to_the_type_and_counted() -> None:
     from fakes import make_profile
 

@@ -15,6 +15,7 @@ import rasterio
 import rioxarray
 import xarray as xr
 from affine import Affine
+from fakes import Box
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -41,32 +42,6 @@ GRIDS = {
 ROTATED = Affine(10, 2, 500_000, 3, -10, 5_000_000)
 
 
-@dataclass(frozen=True)
-class Box:
-    """A network of three lines: a 3 x 3 mean that tells the fine pixels of one pixel apart."""
-
-    scale: int = 2
-    halo: int = 1
-    bands: int = 1
-    block: int = 100
-    fixed: bool = False
-    native: bool = False
-
-    def __call__(self, pixels: NDArray[np.float32], /) -> NDArray[np.float32]:
-        height, width = pixels.shape[1] - 2, pixels.shape[2] - 2
-        nine = [pixels[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
-        fine = (sum(nine[1:], nine[0]) / np.float32(9)).repeat(self.scale, 1).repeat(self.scale, 2)
-        fine[:, :: self.scale, :: self.scale] += np.float32(3)
-        return fine
-
-
-@dataclass(frozen=True)
-class Card:
-    """What a network that needs a range declares."""
-
-    input_range: tuple[float, float] | None
-
-
 SEEN: list[float] = []
 """The largest value of each call of a spy. Here, for dask copies classes made within a test."""
 
@@ -74,8 +49,6 @@ SEEN: list[float] = []
 @dataclass(frozen=True)
 class Spy(Box):
     """Notes what it is called with."""
-
-    card: Card = Card(None)
 
     def __call__(self, pixels: NDArray[np.float32], /) -> NDArray[np.float32]:
         SEEN.append(float(pixels.max()))
@@ -170,12 +143,13 @@ class TestPixels:
     def test_a_network_with_a_range_gets_it_from_bytes(self) -> None:
         values = scene(20, 20, dtype="uint8")
         SEEN.clear()
-        upscale(plain(values), Spy(card=Card((0.0, 1.0)))).compute(scheduler="synchronous")
+        upscale(plain(values), Spy(input_range=(0.0, 1.0))).compute(scheduler="synchronous")
         assert pytest.approx(values.max() / 255) == SEEN[0]
 
     def test_a_network_with_a_range_refuses_other_values(self) -> None:
-        with pytest.raises(PlanError, match="cannot know the range of uint16"):
-            upscale(plain(scene(20, 20)), Spy(card=Card((0.0, 1.0))))
+        for declared in ((0.0, 1.0), (0.0, 255.0)):
+            with pytest.raises(PlanError, match="cannot know that of uint16 data"):
+                upscale(plain(scene(20, 20)), Spy(input_range=declared))
 
 
 class TestLaziness:
@@ -337,6 +311,19 @@ class TestRefusals:
     )
     def test_what_cannot_be_super_resolved_is_refused(self, array: xr.DataArray, why: str) -> None:
         with pytest.raises(SourceError, match=why):
+            upscale(array, Box())
+
+    @pytest.mark.parametrize("count", [1, 2, 4])
+    def test_a_network_of_three_bands_takes_three(self, count: int) -> None:
+        with pytest.raises(PlanError, match=f"takes 3 bands at once, the array has {count}"):
+            upscale(plain(scene(count, 20, 30)), Box(bands=3))
+        assert upscale(plain(scene(3, 20, 30)), Box(bands=3)).shape == (3, 40, 60)
+
+    @pytest.mark.parametrize("transform", ["0 nan 0 0 0 1", "0 1 0 inf 0 1", "0 1 1 0 1 1"])
+    def test_a_transform_that_maps_nowhere_is_refused(self, transform: str) -> None:
+        array = plain(scene(20, 30)).assign_coords(spatial_ref=0)
+        array.spatial_ref.attrs["GeoTransform"] = transform
+        with pytest.raises(SourceError, match="maps pixels to nowhere"):
             upscale(array, Box())
 
     def test_a_tile_is_a_multiple_of_512(self) -> None:

@@ -101,7 +101,7 @@ def test_a_report_and_a_preview_lie_beside_each_output(outcome: Outcome) -> None
     report, written = outcome.report, outcome.extras
     assert report is not None
     targets = [target for target, _ in outcome.prepared.plans]
-    expected = [preview_path(t) for t in targets] + [report_path(t) for t in targets]
+    expected = [path(t) for t in targets for path in (preview_path, report_path)]
     assert list(written) == expected
     data = json.loads(report_path(targets[0]).read_text())
     assert data["facts"]["provenance"]["model"] == "nearest"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ import rioxarray  # noqa: F401 - gives arrays their .rio
 import xarray as xr
 import zarr
 from affine import Affine
+from fakes import Box
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -25,8 +27,10 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 
 from pipeline import stage as staging
-from pipeline.errors import PlanError, PublishError, SourceError
+from pipeline.coordinates import render_gcps
+from pipeline.errors import DamagedStage, PlanError, SourceError
 from pipeline.fate import Provenance
+from pipeline.georef import Gcp
 from pipeline.journal import Journal, Receipt
 from pipeline.kernel import Fine, Recipe, make_tiling, upscale_tile
 from pipeline.options import OutputOptions, SourceOptions
@@ -59,25 +63,6 @@ STORES = {
     "v2": OutputOptions(zarr_format=2, compress="none"),
     "v2 deflate": OutputOptions(zarr_format=2),
 }
-
-
-@dataclass(frozen=True)
-class Box:
-    """A network of three lines: a 3 x 3 mean that tells the fine pixels of one pixel apart."""
-
-    scale: int = 2
-    halo: int = 1
-    bands: int = 1
-    block: int = 100
-    fixed: bool = False
-    native: bool = False
-
-    def __call__(self, pixels: NDArray[np.float32], /) -> NDArray[np.float32]:
-        height, width = pixels.shape[1] - 2, pixels.shape[2] - 2
-        nine = [pixels[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
-        fine = (sum(nine[1:], nine[0]) / np.float32(9)).repeat(self.scale, 1).repeat(self.scale, 2)
-        fine[:, ::2, ::2] += np.float32(3)
-        return fine
 
 
 @dataclass
@@ -120,7 +105,7 @@ class Job:
         return self.receipts[index]
 
     def stage_all(self) -> Job:
-        sink.check(self.plan)
+        sink.check(self.plan, self.target)
         self.stage.mkdir(exist_ok=True)
         sink.begin(self.stage, self.plan)
         for tile in reversed(list(self.plan.tiling)):
@@ -298,9 +283,42 @@ class TestPublishing:
     def test_a_missing_tile_is_an_error(self, tmp_path: Path, tif: Path) -> None:
         job = Job(tmp_path, tif).stage_all()
         del job.receipts[3]
-        with pytest.raises(PublishError, match="lacks 1 of 9 tiles"):
+        with pytest.raises(DamagedStage, match="lacks 1 of 9 tiles, the first is 3"):
             job.publish()
         assert not job.target.exists()
+
+    @pytest.mark.parametrize("kind", ["image", "seeds"])
+    @pytest.mark.parametrize("damage", ["missing", "truncated"])
+    def test_a_lost_object_is_an_error(
+        self, tmp_path: Path, tif: Path, kind: str, damage: str
+    ) -> None:
+        job = Job(tmp_path, tif).stage_all()
+        victim = job.stage / next(f.name for f in job.receipts[1].files if kind in f.name)
+        victim.write_bytes(victim.read_bytes()[:-1])
+        if damage == "missing":
+            victim.unlink()
+        with pytest.raises(DamagedStage, match="lacks 1 of 9 tiles, the first is 1"):
+            job.publish()
+        assert not job.target.exists()
+
+    def test_a_vanished_store_is_an_error(self, tmp_path: Path, small: Path) -> None:
+        job = Job(tmp_path, small).stage_all()
+        shutil.rmtree(job.stage / "output.zarr")
+        with pytest.raises(DamagedStage, match="has vanished"):
+            job.publish()
+
+    @pytest.mark.parametrize("place", ["put_in_place", "describe", "top_strips"])
+    def test_a_full_disk_keeps_all_that_is_staged(
+        self, tmp_path: Path, tif: Path, monkeypatch: pytest.MonkeyPatch, place: str
+    ) -> None:
+        job = Job(tmp_path, tif).stage_all()
+        staged = tree(job.stage)
+        with monkeypatch.context() as full:
+            full.setattr(sink, place, _full)
+            with pytest.raises(OSError, match="No space left"):
+                job.publish()
+        assert tree(job.stage).items() >= staged.items()
+        assert tree(job.publish()) == tree(Job(tmp_path / "new", tif).stage_all().publish())
 
     def test_published_twice_is_published_once(self, tmp_path: Path, small: Path) -> None:
         job = Job(tmp_path, small).stage_all()
@@ -373,19 +391,81 @@ class TestPublishing:
     ) -> None:
         monkeypatch.setattr(zarr_place, "exchange", lambda *_: False)
         (tmp_path / "target").mkdir()
+        (tmp_path / "target" / "zarr.json").write_text("{}")
         with pytest.raises(OSError, match="No such file"):
             zarr_place.put_in_place(tmp_path / "absent", tmp_path / "target")
-        assert (tmp_path / "target").is_dir()
+        assert (tmp_path / "target" / "zarr.json").exists()
 
     def test_a_directory_of_other_things_is_never_replaced(
         self, tmp_path: Path, small: Path
     ) -> None:
         job = Job(tmp_path, small).stage_all()
+        staged = tree(job.stage)
         job.target.mkdir()
         (job.target / "thesis.txt").write_text("years of work")
-        with pytest.raises(PublishError, match="not a Zarr store"):
+        with pytest.raises(PlanError, match="not a Zarr store"):
+            sink.check(job.plan, job.target)
+        with pytest.raises(FileExistsError, match="not a Zarr store"):
             job.publish()
         assert (job.target / "thesis.txt").exists()
+        assert tree(job.stage) == staged
+
+    def test_a_file_is_never_replaced(self, tmp_path: Path, small: Path) -> None:
+        job = Job(tmp_path, small)
+        job.target.write_bytes(b"PK")
+        with pytest.raises(PlanError, match="not a Zarr store"):
+            sink.check(job.plan, job.target)
+
+    @pytest.mark.parametrize("link", [False, True])
+    def test_an_empty_directory_never_passes_for_the_staged_store(
+        self, tmp_path: Path, small: Path, monkeypatch: pytest.MonkeyPatch, link: bool
+    ) -> None:
+        job = Job(tmp_path, small).stage_all()
+        (empty := tmp_path / "empty" if link else job.target).mkdir()
+        if link:
+            job.target.symlink_to(empty)
+        sink.check(job.plan, job.target)
+        with monkeypatch.context() as killed:
+            killed.setattr(zarr_place, "sync_directory", _killed)
+            with pytest.raises(KeyboardInterrupt):
+                job.publish()
+        before = tree(job.target)
+        assert "zarr.json" in before
+        assert tree(job.publish()) == before
+
+    def test_a_kill_while_the_former_store_is_removed_is_mended(
+        self, tmp_path: Path, small: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        Job(tmp_path, small, output=OutputOptions(compress="none")).stage_all().publish()
+        job = Job(tmp_path, small).stage_all()
+        with monkeypatch.context() as killed:
+            killed.setattr(shutil, "rmtree", _killed)
+            with pytest.raises(KeyboardInterrupt):
+                job.publish()
+        assert not (job.stage / "output.zarr").exists()
+        before = tree(job.target)
+        assert tree(job.publish()) == before
+
+    def test_a_straggler_does_not_bring_a_discarded_stage_back(
+        self, tmp_path: Path, small: Path
+    ) -> None:
+        job = Job(tmp_path, small).stage_all()
+        staging.discard(job.stage)
+        with pytest.raises(FileNotFoundError):
+            job.write(0)
+        assert not job.stage.exists()
+        job.stage.mkdir()
+        with pytest.raises(FileNotFoundError):
+            job.write(0)
+        assert not tree(job.stage)
+
+
+def _full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def _killed(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _killed_at(call: int) -> Any:
@@ -500,7 +580,7 @@ class TestMetadata:
         found, want = open_source(str(job.publish())).profile, job.plan.fine
         same = {
             name: getattr(want, name)
-            for name in ("uri", "driver", "identity", "block", "pixel_interleaved", "forgotten")
+            for name in ("uri", "driver", "identity", "files", "block", "forgotten")
         }
         assert replace(found, **same) == want
 
@@ -614,7 +694,7 @@ class TestMetadata:
     ) -> None:
         job = Job(tmp_path, small, output=OutputOptions(compress=compress))
         with pytest.raises(PlanError, match="deflate, zstd or none"):
-            sink.check(job.plan)
+            sink.check(job.plan, job.target)
 
     def test_the_suffix_asks_for_it(self) -> None:
         assert sink_for(Path("a/b.ZARR")) == ("zarr", sink)
@@ -864,6 +944,11 @@ class TestHostileStores:
             {"_CRS": {"wkt": "nonsense"}},
             {"spatial:transform": [1, 2]},
             {"colormap": {"1": [1, 2]}},
+            {"rpcs": {"LINE_OFF": "north"}},
+            {"rpcs": {"SAMP_SCALE": None}},
+            {"rpcs": {"SAMP_OFF": "nan"}},
+            {"spatial:transform": [1, 0, 0, 0, float("nan"), 0]},
+            {"spatial:transform": [0, 0, 0, 0, 0, 0]},
         ],
     )
     def test_malformed_attributes_are_one_clear_error(
@@ -878,6 +963,47 @@ class TestHostileStores:
         (path / "image" / "zarr.json").write_text(json.dumps(text))
         with pytest.raises(SourceError):
             open_source(str(path))
+
+    @pytest.mark.parametrize("stated", ["mauve", 7, ["red"], "RED", ""])
+    def test_a_colour_that_nobody_knows_is_undefined(
+        self, tmp_path: Path, small: Path, stated: object
+    ) -> None:
+        path = Job(tmp_path, small).stage_all().publish()
+        text = json.loads((path / "image" / "zarr.json").read_text())
+        text["attributes"]["bands"][0]["colour"] = stated
+        (path / "image" / "zarr.json").write_text(json.dumps(text))
+        assert open_source(str(path)).profile.bands[0].colour == "undefined"
+
+    @pytest.mark.parametrize(
+        ("attributes", "why"),
+        [
+            ({"GeoTransform": "0 nan 0 0 0 1"}, "maps pixels to nowhere"),
+            ({"GeoTransform": "0 0 0 0 0 0"}, "maps pixels to nowhere"),
+            ({"gcps": render_gcps([Gcp(0, np.inf, 1, 2, 3)])}, "malformed ground control points"),
+            ({"gcps": render_gcps([Gcp(0, 0, 1, np.nan, 3)])}, "malformed ground control points"),
+        ],
+    )
+    def test_a_place_that_is_not_finite_is_refused(
+        self, tmp_path: Path, small: Path, attributes: dict[str, str], why: str
+    ) -> None:
+        path = Job(tmp_path, small).stage_all().publish()
+        text = json.loads((path / "spatial_ref" / "zarr.json").read_text())
+        text["attributes"] |= attributes
+        (path / "spatial_ref" / "zarr.json").write_text(json.dumps(text))
+        with pytest.raises(SourceError, match=why):
+            open_source(str(path))
+
+    @pytest.mark.parametrize("error", [MemoryError, AssertionError])
+    def test_what_is_no_fault_of_the_store_is_not_called_damage(
+        self, store: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise error
+
+        source = open_source(str(store))
+        monkeypatch.setattr(source, "_require", fail)
+        with pytest.raises(error):
+            source.read(Window(0, 0, 9, 9))
 
     def test_chunks_too_large_for_memory_are_refused(self, tmp_path: Path) -> None:
         zarr.create_array(

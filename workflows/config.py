@@ -47,7 +47,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "radiometry.input_range": (lambda v: v[0] < v[1], "[low, high] with low < high"),
     "tiling.tile": (
         lambda v: v >= BLOCK and v % BLOCK == 0,
-        f"a multiple of {BLOCK}, such as 1024",
+        MULTIPLE,
     ),
     "cluster.workers": (lambda v: v >= 0, "0 or more"),
     "cluster.threads": (lambda v: v >= 1, "1 or more"),

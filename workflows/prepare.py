@@ -13,12 +13,14 @@ from pipeline.cluster import Shape, local_shape
 from pipeline.errors import ConfigError, PlanError, PublishError
 from pipeline.fate import Provenance
 from pipeline.kernel import make_tiling
-from pipeline.plan import Plan, choose_side
+from pipeline.plan import Plan, check_memory, choose_side
+from pipeline.profile import Profile
 from pipeline.serial import from_json
 from pipeline.sinks import sink_for
 from pipeline.sources import Address, Source, open_source
 from pipeline.stage import is_publishing, stage_of
 from pipeline.survey import survey
+from pipeline.tiling import Tiling
 from workflows.job import Job
 
 MEMORY_PER_TILE = 2**30
@@ -31,8 +33,6 @@ class Prepared:
 
     job: Job
     """What was asked for."""
-    card: espcn.Card
-    """Facts of the model."""
     upscaler: espcn.Upscaler
     """The model."""
     plans: tuple[tuple[Path, Plan], ...]
@@ -69,15 +69,17 @@ def prepare(job: Job) -> Prepared:
     tiling = make_tiling(source.profile.height, source.profile.width, upscaler, side=side)
     provenance = _provenance(upscaler)
     plans = []
-    for target in _targets(job):
+    for target in _targets(job, source.profile):
         name, sink = sink_for(target)
         plan = Plan(address, source.profile, provenance, radiometry, tiling, job.output, name)
-        sink.check(plan)
+        sink.check(plan, target)
+        if job.cluster.cluster == "local":
+            check_memory(plan, memory=shape.memory_per_thread)
         plans.append((target, plan))
-    return Prepared(job, upscaler.card, upscaler, _agreed(plans, job), shape, gpus)
+    return Prepared(job, upscaler, _agreed(plans, job), shape, gpus)
 
 
-def _targets(job: Job) -> list[Path]:
+def _targets(job: Job, profile: Profile) -> list[Path]:
     """The outputs' paths, refused where they would do harm."""
     paths = [Path(_absolute(output)) for output in job.outputs]
     if len(set(paths)) < len(paths):
@@ -87,13 +89,22 @@ def _targets(job: Job) -> list[Path]:
             raise ConfigError("its directory does not exist", uri=str(path))
         if not os.access(path.parent, os.W_OK):
             raise PublishError("its directory cannot be written to", uri=str(path))
+        if any(_is_part(Path(file), path) for file in profile.files):
+            raise ConfigError("is the input or a part of it; choose another name", uri=str(path))
         if not path.exists():
             continue
-        if os.path.samefile(path, job.source):
-            raise ConfigError("is the input; choose another name", uri=str(path))
         if not job.overwrite and not is_publishing(stage_of(path)):
             raise ConfigError("exists; replace it with --overwrite", uri=str(path))
     return paths
+
+
+def _is_part(file: Path, target: Path) -> bool:
+    """Whether a file of the input is the target, lies in it, or holds it."""
+    if not file.exists():
+        return False
+    one, two = file.resolve(), target.resolve()
+    same = target.exists() and file.samefile(target)
+    return same or one in two.parents or two in one.parents
 
 
 def _provenance(upscaler: espcn.Upscaler) -> Provenance:
@@ -129,14 +140,15 @@ def _agreed(plans: list[tuple[Path, Plan]], job: Job) -> tuple[tuple[Path, Plan]
     for path, plan in plans:
         tiling = _staged_tiling(stage_of(path), plan)
         if tiling is not None:
-            return tuple((p, replace(other, tiling=tiling.tiling)) for p, other in plans)
+            return tuple((p, replace(other, tiling=tiling)) for p, other in plans)
     return tuple(plans)
 
 
-def _staged_tiling(stage: Path, plan: Plan) -> Plan | None:
-    """The staged plan, if it is this one but for the side of its tiles."""
+def _staged_tiling(stage: Path, plan: Plan) -> Tiling | None:
+    """The tiling of the staged plan, if it is this one but for the side of its tiles."""
     try:
         staged = from_json(Plan, json.loads((stage / "plan.json").read_text()))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return staged if replace(plan, tiling=staged.tiling).digest == staged.digest else None
+    same = replace(plan, tiling=staged.tiling).digest == staged.digest
+    return staged.tiling if same else None

@@ -96,7 +96,7 @@ def make_report(outcome: Outcome) -> Report:
     read, infer, write = (sum(r.seconds[i] for r in receipts) for i in range(3))
     return Report(
         facts=facts,
-        sizes=tuple(_size(path) for path, _ in outcome.prepared.plans),
+        sizes=tuple(size_on_disk(path) for path, _ in outcome.prepared.plans),
         statistics=_statistics(plan, receipts),
         clipped=clipped,
         resumed=outcome.resumed,
@@ -136,7 +136,7 @@ def report_json(value: Report | Facts) -> str:
     return json.dumps(to_json(value), indent=2, ensure_ascii=False) + "\n"
 
 
-def _size(path: Path) -> int:
+def size_on_disk(path: Path) -> int:
     """Bytes of a file or of all files of a directory."""
     files = [path] if path.is_file() else [entry for entry in path.rglob("*") if entry.is_file()]
     return sum(file.stat().st_size for file in files)

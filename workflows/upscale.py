@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.cluster import Shape, open_cluster
-from pipeline.errors import PublishError, SourceError
+from pipeline.errors import DamagedStage, PublishError, SourceError
 from pipeline.journal import Receipt
 from pipeline.options import ClusterOptions
 from pipeline.plan import Plan, check_disk, check_memory
@@ -29,6 +29,7 @@ from workflows.beside import write_beside
 from workflows.events import Event, Outcome, Progress, Published, Publishing, Started
 from workflows.job import Job
 from workflows.prepare import Prepared, prepare
+from workflows.report import size_on_disk
 
 ROUNDS = 3
 """Times that tiles found damaged before publishing are made again."""
@@ -54,6 +55,9 @@ def upscale(job: Job, on_tile: Callable[[Event], None] | None = None) -> Outcome
         publishing = time.perf_counter()
         for target in targets:
             _publish(target, tell)
+        # only now: a job that is killed between two outputs finds both stages and goes on
+        for target in targets:
+            discard(target.stage)
         receipts = tuple(targets[0].journal.receipts.values())
     ended = time.perf_counter()
     outcome = Outcome(
@@ -88,7 +92,7 @@ class _Made:
     shape: Shape
     """Of the cluster that made them."""
     seconds: float = 0.0
-    """Wall time."""
+    """Wall time from the first tile sent to the last one received."""
     megapixels: float = 0.0
     """Output pixels x bands made in this run, in millions."""
 
@@ -98,24 +102,27 @@ def _make_tiles(
 ) -> _Made:
     """Make all tiles that are missing; verify all that are staged, and make bad ones again."""
     lacking = [target for target in targets if not is_publishing(target.stage)]
-    for target in lacking:
-        staged = sum(file.size for r in target.journal.receipts.values() for file in r.files)
-        check_disk(target.plan, target.path, staged=staged)
+    check_disk({t.path: t.plan.output_bytes - _staged_bytes(t) for t in lacking})
     tiles = len(targets[0].plan.tiling)
-    made, started = _Made(prepared.shape), time.perf_counter()
+    made = _Made(prepared.shape)
     for _ in range(ROUNDS):
         if any(len(target.journal.receipts) < tiles for target in lacking):
             one = _round(prepared, lacking, resumed, tell)
-            made = replace(one, megapixels=made.megapixels + one.megapixels)
+            made = _Made(one.shape, made.seconds + one.seconds, made.megapixels + one.megapixels)
         bad = [damaged(target.stage, target.journal, deep=True) for target in lacking]
         for target, tile_set in zip(lacking, bad, strict=True):
             target.journal.forget(tile_set)
         if not any(bad):
-            return replace(made, seconds=time.perf_counter() - started)
+            return made
     raise PublishError(
         f"staged tiles were found damaged {ROUNDS} times in a row; check the disk",
         uri=str(targets[0].path),
     )
+
+
+def _staged_bytes(target: Target) -> int:
+    """What is on disk of an output already."""
+    return sum(file.size for receipt in target.journal.receipts.values() for file in receipt.files)
 
 
 def _round(
@@ -145,7 +152,8 @@ def _round(
             attempts=options.attempts,
             on_tile=on_tile,
         )
-    return _Made(shape, megapixels=megapixels)
+        seconds = time.perf_counter() - started
+    return _Made(shape, seconds, megapixels)
 
 
 def _modest(options: ClusterOptions, tiles: int, gpus: int) -> ClusterOptions:
@@ -167,14 +175,14 @@ def _check_unchanged(targets: Sequence[Target]) -> None:
 
 
 def _publish(target: Target, tell: Callable[[Event], None]) -> None:
-    """Put one output in place and remove its stage."""
+    """Put one output in place."""
     tell(Publishing(str(target.path)))
     if not is_publishing(target.stage):
         mark_publishing(target.stage)
     try:
         sink = load_sink(target.plan.format)
         sink.publish(target.stage, target.plan, target.journal.receipts, target.path)
-    except PublishError:
+    except DamagedStage:
         clear(target.stage)
         raise
     except OSError as error:
@@ -183,12 +191,4 @@ def _publish(target: Target, tell: Callable[[Event], None]) -> None:
             "command again to go on",
             uri=str(target.path),
         ) from error
-    discard(target.stage)
-    tell(Published(str(target.path), _size(target.path)))
-
-
-def _size(path: Path) -> int:
-    """Bytes of a file or of all files of a directory."""
-    if path.is_file():
-        return path.stat().st_size
-    return sum(entry.stat().st_size for entry in path.rglob("*") if entry.is_file())
+    tell(Published(str(target.path), size_on_disk(target.path)))

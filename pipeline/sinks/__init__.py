@@ -8,6 +8,7 @@ tile is in. A new format is one new module here (or an entry point in the group 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -34,8 +35,9 @@ class Sink(Protocol):
     def claims(self, target: Path) -> bool:
         """Whether this format is meant by the target's name."""
 
-    def check(self, plan: Plan) -> None:
-        """Raise PlanError if the format cannot hold the output."""
+    def check(self, plan: Plan, target: Path) -> None:
+        """Raise PlanError if the format cannot hold the output, or what is at `target` is of a
+        kind that must not be replaced."""
 
     def fates(self, plan: Plan) -> tuple[Fate, ...]:
         """What becomes of the source's metadata in this format."""
@@ -51,7 +53,8 @@ class Sink(Protocol):
     ) -> None:
         """Make the output from a verified stage and put it in place in one step.
 
-        Replaces what is at `target`. Interrupted at any moment it can be called again.
+        Replaces what is at `target`. Interrupted at any moment it can be called again. Raises
+        OSError for what the user can mend, DamagedStage where the job must start again.
         """
 
 
@@ -67,6 +70,7 @@ def sink_for(target: Path) -> tuple[str, Sink]:
     )
 
 
+@lru_cache
 def load_sink(name: str) -> Sink:
     """A sink by its name."""
     for entry in entry_points(group="espcn.sinks", name=name):

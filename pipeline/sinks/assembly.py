@@ -6,15 +6,17 @@ kill in between costs at most the move under way.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from isal import isal_zlib
 
-from pipeline.errors import PublishError
+from pipeline.errors import DamagedStage
 from pipeline.stage import CHUNK, checksum, write_durably
 
 RECORD = "assembled.json"
@@ -43,10 +45,10 @@ class _Progress:
     """CRC-32 of them."""
 
 
-def assemble(stage: Path, output: Path, header: bytes, moves: list[Move]) -> None:
+def assemble(stage: Path, output: Path, header: bytes, moves: Iterable[Move]) -> None:
     """Write `header` and all moves to `output`, going on where an earlier call stopped.
 
-    Raises PublishError if what is there is not what was recorded.
+    Raises DamagedStage if what is there is not what was recorded.
     """
     record = stage / RECORD
     done = _resume(record, output)
@@ -56,7 +58,7 @@ def assemble(stage: Path, output: Path, header: bytes, moves: list[Move]) -> Non
     with output.open("r+b") as file:
         file.truncate(done.size)
         file.seek(done.size)
-        for move in moves[done.moves :]:
+        for move in itertools.islice(moves, done.moves, None):
             size, crc = done.size, done.crc32
             for run in move.runs:
                 crc = _append(file, stage, run, crc)
@@ -83,7 +85,7 @@ def _resume(record: Path, output: Path) -> _Progress | None:
         return None
     done = _Progress(*json.loads(record.read_text()))
     if not output.exists() or checksum(output, length=done.size) != done.crc32:
-        raise PublishError("the half-assembled output was damaged", uri=str(output))
+        raise DamagedStage("the half-assembled output was damaged; run again", uri=str(output))
     return done
 
 
@@ -95,7 +97,9 @@ def _append(file: IO[bytes], stage: Path, run: tuple[str, int, int], crc: int) -
         while length:
             chunk = part.read(min(CHUNK, length))
             if not chunk:
-                raise PublishError(f"the staged file {name} is too short", uri=str(stage))
+                raise DamagedStage(
+                    f"the staged file {name} is too short; run again", uri=str(stage)
+                )
             file.write(chunk)
             crc, length = isal_zlib.crc32(chunk, crc), length - len(chunk)
     return crc

@@ -23,8 +23,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.errors import RasterioError
 
-from pipeline.codec import Codec, Encoded, codec, encode_block, encode_mask
+from pipeline.codec import Encoded, codec, encode_block, encode_mask
 from pipeline.errors import PlanError
 from pipeline.fate import Fate
 from pipeline.fate import fates as all_fates
@@ -32,7 +33,7 @@ from pipeline.journal import Receipt, Staged
 from pipeline.kernel import Fine
 from pipeline.plan import Plan
 from pipeline.pyramid import BLOCK
-from pipeline.radiometry import Mask, Pixels
+from pipeline.radiometry import dataset_mask
 from pipeline.sinks.assembly import Move, assemble, is_assembled
 from pipeline.stage import sync_directory, write_durably
 from pipeline.statistics import add_up
@@ -50,7 +51,7 @@ from pipeline.tiff import (
     lift,
     mask_entries,
 )
-from pipeline.tiling import Tile
+from pipeline.tiling import Tile, Window
 from pipeline.top import Level, seed_name, tile_pyramid, top_strips, write_seed
 
 Sizes = dict[int, NDArray[np.int64]]
@@ -62,13 +63,26 @@ def claims(target: Path) -> bool:
     return target.suffix.lower() in (".tif", ".tiff")
 
 
-def check(plan: Plan) -> None:
-    """Raise PlanError for what a GeoTIFF cannot hold."""
+def check(plan: Plan, target: Path) -> None:
+    """Raise PlanError for what a GeoTIFF cannot hold, or if `target` is a directory."""
+    check_file(target)
     bands = len(plan.profile.bands)
     if bands > 65535:
         raise PlanError(f"a TIFF holds 65535 bands, not {bands}; select some with --bands")
     if plan.output.compress == "lerc" and plan.profile.dtype == "int8":
         raise PlanError("GDAL does not read int8 from LERC; choose another --compress")
+    try:
+        lift(template(plan.fine))
+    except (RasterioError, ValueError, KeyError) as error:
+        raise PlanError(
+            f"its metadata cannot be written to a GeoTIFF ({error})", uri=plan.profile.uri
+        ) from error
+
+
+def check_file(target: Path) -> None:
+    """Raise PlanError if a directory has the name of a file that would be written."""
+    if target.is_dir():
+        raise PlanError("is a directory; choose another name", uri=str(target))
 
 
 def fates(plan: Plan) -> tuple[Fate, ...]:
@@ -88,10 +102,9 @@ def begin(stage: Path, plan: Plan) -> None:  # noqa: ARG001 - the plan is of use
 
 def write(stage: Path, plan: Plan, tile: Tile, fine: Fine) -> tuple[Staged, ...]:
     """Encode a tile's blocks and those of its overviews into one part."""
-    scheme = codec(plan.output.compress)
     pyramid = tile_pyramid(plan, tile, fine)
     own, seed = pyramid[: plan.tile_levels + 1], pyramid[plan.tile_levels + 1 :]
-    records = [record for level in own for record in _records(level, scheme, plan.profile.mask)]
+    records = [record for level in own for record in _records(plan, level)]
     sizes = np.array([size for size, _ in records], "<u4")
     footer = sizes.tobytes() + struct.pack("<I", len(sizes))
     name = _part_name(tile.index)
@@ -104,26 +117,19 @@ def _part_name(index: int) -> str:
     return f"parts/{index:07d}.part"
 
 
-def _records(
-    level: Level, scheme: Codec, masked: bool
-) -> Iterator[tuple[tuple[int, int], tuple[Encoded, ...]]]:
+def _records(plan: Plan, level: Level) -> Iterator[tuple[tuple[int, int], tuple[Encoded, ...]]]:
     """((block bytes, mask bytes), framed block and mask) in row-major order."""
-    for y in range(0, level.pixels.shape[1], BLOCK):
-        for x in range(0, level.pixels.shape[2], BLOCK):
-            here = (slice(None), slice(y, y + BLOCK), slice(x, x + BLOCK))
-            image = encode_block(level.pixels[here], scheme)
-            if not masked:
-                yield (len(image), 0), _framed(image)
-                continue
-            mask = encode_mask(_dataset_mask(level.pixels[here], level.valid, here))
-            yield (len(image), len(mask)), _framed(image) + _framed(mask)
-
-
-def _dataset_mask(pixels: Pixels, valid: Mask | None, here: tuple[slice, slice, slice]) -> Mask:
-    """The per-dataset mask: valid in any band."""
-    if valid is None:
-        return np.ones(pixels.shape[1:], bool)
-    return np.asarray(valid[here].any(axis=0))
+    scheme, alpha = codec(plan.output.compress), plan.profile.alpha
+    height, width = level.pixels.shape[1:]
+    for block in Window(0, 0, height, width).blocks(BLOCK):
+        here = (slice(None), *block.slices)
+        image = encode_block(level.pixels[here], scheme)
+        if not plan.profile.mask:
+            yield (len(image), 0), _framed(image)
+            continue
+        valid = None if level.valid is None else level.valid[here]
+        mask = encode_mask(dataset_mask(valid, alpha=alpha, shape=block.shape))
+        yield (len(image), len(mask)), _framed(image) + _framed(mask)
 
 
 def _framed(data: Encoded) -> tuple[Encoded, ...]:
@@ -137,7 +143,7 @@ def publish(stage: Path, plan: Plan, receipts: Mapping[int, Receipt], target: Pa
     layout = _layout(plan, receipts, sizes)
     output = stage / "output.tif"
     if not is_assembled(stage, target, layout.size):
-        assemble(stage, output, layout.header, list(_moves(plan, sizes)))
+        assemble(stage, output, layout.header, _moves(plan, sizes))
         assert output.stat().st_size == layout.size, (output.stat().st_size, layout.size)
         output.replace(target)
     sync_directory(target.parent)
@@ -184,13 +190,12 @@ def _sizes(stage: Path, plan: Plan) -> Sizes:
 
 def _top(stage: Path, plan: Plan) -> Sizes:
     """Encode the levels that no tile makes alone, each into a file of its own."""
-    scheme = codec(plan.output.compress)
     sizes: dict[int, list[tuple[int, int]]] = {}
     for path in (stage / "top").iterdir():
         path.unlink()
     for strip in top_strips(stage, plan):
         with _top_file(stage, strip.level).open("ab") as file:
-            for size, parts in _records(strip, scheme, plan.profile.mask):
+            for size, parts in _records(plan, strip):
                 file.writelines(parts)
                 sizes.setdefault(strip.level, []).append(size)
             file.flush()

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import rasterio
 import rasterio.shutil
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioError
 
 from pipeline.errors import PlanError
 from pipeline.fate import Fate
@@ -37,8 +39,9 @@ def claims(target: Path) -> bool:
     return target.suffix.lower() == ".png"
 
 
-def check(plan: Plan) -> None:
-    """Raise PlanError for what a PNG cannot hold."""
+def check(plan: Plan, target: Path) -> None:
+    """Raise PlanError for what a PNG cannot hold, or if `target` is a directory."""
+    cog.check_file(target)
     bands, dtype = len(plan.profile.bands), plan.profile.dtype
     if dtype not in ("uint8", "uint16"):
         raise PlanError(f"PNG holds uint8 or uint16, not {dtype}; write .tif or .zarr")
@@ -77,10 +80,14 @@ def publish(stage: Path, plan: Plan, receipts: Mapping[int, Receipt], target: Pa
     if not staged.exists():
         cog.publish(stage, _as_tiff(plan), receipts, staged)
     output = stage / f"{unique()}.png"
-    with rasterio.Env(GDAL_PAM_ENABLED="NO"):
-        rasterio.shutil.copy(
-            staged, output, driver="PNG", WRITE_METADATA_AS_TEXT="YES", **_colours(plan)
-        )
+    try:
+        with rasterio.Env(GDAL_PAM_ENABLED="NO"):
+            rasterio.shutil.copy(
+                staged, output, driver="PNG", WRITE_METADATA_AS_TEXT="YES", **_colours(plan)
+            )
+    except (RasterioError, CPLE_BaseError) as error:
+        output.unlink(missing_ok=True)
+        raise OSError(f"GDAL could not write the PNG: {error}") from error
     with output.open("rb") as file:
         os.fsync(file.fileno())
     output.replace(target)

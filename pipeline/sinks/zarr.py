@@ -6,6 +6,7 @@ metadata that makes it a store, then renames it. A store under its final name is
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.coordinates import is_rotated
-from pipeline.errors import PlanError, PublishError
+from pipeline.errors import DamagedStage, PlanError
 from pipeline.fate import Fate
 from pipeline.fate import fates as all_fates
 from pipeline.journal import Receipt, Staged
@@ -27,7 +28,7 @@ from pipeline.sinks.zarr_layout import (
     data_of,
     encode,
 )
-from pipeline.sinks.zarr_place import previous, put_in_place, remove
+from pipeline.sinks.zarr_place import previous, put_in_place, remove, take_away
 from pipeline.sinks.zarr_store import describe
 from pipeline.stage import sync_directory, write_durably
 from pipeline.statistics import Statistics, add_up
@@ -36,6 +37,8 @@ from pipeline.top import Level, tile_pyramid, top_strips, write_seed
 
 STORE = "output.zarr"
 """The store being written, within the stage."""
+FOREIGN = "is not a Zarr store and will not be replaced"
+"""What is said of a target that holds something else."""
 
 
 def claims(target: Path) -> bool:
@@ -43,14 +46,23 @@ def claims(target: Path) -> bool:
     return target.suffix.lower() == ".zarr"
 
 
-def check(plan: Plan) -> None:
-    """Raise PlanError if Zarr cannot hold the output."""
+def check(plan: Plan, target: Path) -> None:
+    """Raise PlanError if Zarr cannot hold the output, or what is at `target` is no Zarr store."""
     if plan.output.compress not in (*BLOSC, "none"):
         raise PlanError(
             f"Zarr cannot be compressed with {plan.output.compress}; use --compress "
             f"{', '.join(BLOSC)} or none",
             uri=plan.profile.uri,
         )
+    if _is_foreign(target):
+        raise PlanError(f"{FOREIGN}; move it away or choose another name", uri=str(target))
+
+
+def _is_foreign(target: Path) -> bool:
+    """Whether a file, or a directory of other things, would be replaced for its name."""
+    if not target.is_dir():
+        return target.exists()
+    return any(target.iterdir()) and not _metadata_file(target)
 
 
 def fates(plan: Plan) -> tuple[Fate, ...]:
@@ -89,7 +101,7 @@ def begin(stage: Path, plan: Plan) -> None:
     """
     store = stage / STORE
     if not _is_ours(store, plan):
-        remove(store)
+        take_away(store)
     store.mkdir(exist_ok=True)
 
 
@@ -111,55 +123,78 @@ def _write_part(stage: Path, plan: Plan, part: Level, *, column: int) -> Iterato
 
 
 def _write_object(stage: Path, key: str, data: memoryview) -> Staged:
-    name = f"{STORE}/{key}"
-    path = stage / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return replace(write_durably(path, data), name=name)
+    path = stage / STORE / key
+    _make_folder(path.parent, store=stage / STORE)
+    return replace(write_durably(path, data), name=f"{STORE}/{key}")
+
+
+def _make_folder(folder: Path, *, store: Path) -> None:
+    """Make a directory below the store, never the store itself.
+
+    A worker that outlives its run would bring a discarded stage back otherwise.
+    """
+    if folder == store:
+        return
+    try:
+        folder.mkdir(exist_ok=True)
+    except FileNotFoundError:
+        _make_folder(folder.parent, store=store)
+        folder.mkdir(exist_ok=True)
 
 
 def publish(stage: Path, plan: Plan, receipts: Mapping[int, Receipt], target: Path) -> None:
-    """Finish the store and rename it to `target`; raises PublishError.
+    """Finish the store and rename it to `target`; raises OSError and DamagedStage.
 
     Replacing an existing output is one atomic exchange on Linux's own file systems; elsewhere see
     `zarr_place`.
     """
     store = stage / STORE
-    try:
-        if not _is_ours(store, plan):
-            _confirm(plan, target)
-            remove(store)
-            return
-        _check_target(target)
-        _finish(stage, plan, receipts, target)
-        put_in_place(store, target)
-    except OSError as error:
-        raise PublishError(f"cannot be put in place ({error})", uri=str(target)) from error
+    if not _is_ours(store, plan):
+        _confirm(plan, target)
+        take_away(store)
+        return
+    if _is_foreign(target):
+        raise FileExistsError(errno.EEXIST, FOREIGN, str(target))
+    _check_complete(stage, plan, receipts, target)
+    _finish(stage, plan, receipts)
+    put_in_place(store, target)
 
 
 def _confirm(plan: Plan, target: Path) -> None:
     """Called again after the last rename: fine if the target is this plan's."""
     if _plan_of(target) != plan.digest:
-        raise PublishError(
+        raise DamagedStage(
             "its staged store has vanished; run the same command again", uri=str(target)
         )
     remove(previous(target))
 
 
-def _check_target(target: Path) -> None:
-    """Never replace a directory of other things for its name."""
-    if target.is_dir() and any(target.iterdir()) and not _metadata_file(target):
-        raise PublishError(
-            "is a directory that is not a Zarr store, and will not be replaced; move it away and "
-            "run the same command again",
+def _check_complete(stage: Path, plan: Plan, receipts: Mapping[int, Receipt], target: Path) -> None:
+    """Raise DamagedStage unless all that was recorded is there: publishing removes none of it."""
+    lost = [
+        tile.index
+        for tile in plan.tiling
+        if tile.index not in receipts
+        or not all(_has_size(stage / file.name, file.size) for file in receipts[tile.index].files)
+    ]
+    if lost:
+        raise DamagedStage(
+            f"lacks {len(lost)} of {len(plan.tiling)} tiles, the first is {lost[0]}; run the same "
+            "command again",
             uri=str(target),
         )
 
 
-def _finish(stage: Path, plan: Plan, receipts: Mapping[int, Receipt], target: Path) -> None:
+def _has_size(path: Path, size: int) -> bool:
+    """Whether a file is there and whole; other failures to look at it are OSError."""
+    try:
+        return path.stat().st_size == size
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _finish(stage: Path, plan: Plan, receipts: Mapping[int, Receipt]) -> None:
     """Add the upper levels and the metadata, and make every name durable."""
-    missing = len(plan.tiling) - len(receipts)
-    if missing:
-        raise PublishError(f"lacks {missing} of {len(plan.tiling)} tiles", uri=str(target))
     for strip in top_strips(stage, plan):
         for _ in _write_part(stage, plan, strip, column=0):
             pass
@@ -184,8 +219,10 @@ def _statistics(plan: Plan, receipts: Mapping[int, Receipt]) -> tuple[Statistics
 
 
 def _is_ours(store: Path, plan: Plan) -> bool:
-    """Whether a store is being made by this plan, or was finished by it."""
-    return store.is_dir() and _plan_of(store) in (None, plan.digest)
+    """Whether a store is being made by this plan, or was finished by it; links never are."""
+    if store.is_symlink() or not store.is_dir():
+        return False
+    return _plan_of(store) in (None, plan.digest)
 
 
 def _metadata_file(store: Path) -> Path | None:

@@ -30,7 +30,7 @@ from zarr.storage import MemoryStore
 
 from pipeline.plan import Plan
 from pipeline.pyramid import BLOCK
-from pipeline.radiometry import Mask, as_code
+from pipeline.radiometry import as_code, dataset_mask
 from pipeline.serial import Json
 from pipeline.top import Level
 
@@ -192,7 +192,8 @@ def encode(plan: Plan, part: Level, *, column: int) -> Iterator[tuple[str, memor
     window = (slice(part.row, part.row + height), slice(column, column + width))
     create_image(objects, plan, part.level)[:, *window] = part.pixels
     if plan.fine.mask:
-        create_mask(objects, plan, part.level)[window] = _flags(plan, part)
+        valid = dataset_mask(part.valid, alpha=plan.profile.alpha, shape=(height, width))
+        create_mask(objects, plan, part.level)[window] = np.where(valid, 255, 0).astype(np.uint8)
     for key in sorted(objects):
         if key.rpartition("/")[2] not in METADATA:
             yield key, data_of(objects[key])
@@ -201,12 +202,3 @@ def encode(plan: Plan, part: Level, *, column: int) -> Iterator[tuple[str, memor
 def data_of(value: Buffer) -> memoryview:
     """The bytes of an object, not copied."""
     return cast("NDArray[np.uint8]", value.as_numpy_array()).data
-
-
-def _flags(plan: Plan, part: Level) -> NDArray[np.uint8]:
-    """(y, x): 0 where no band is valid, else 255. Alpha, valid everywhere, says nothing."""
-    if part.valid is None:
-        return np.full(part.pixels.shape[1:], 255, np.uint8)
-    bands = [i for i in range(len(part.valid)) if i != plan.profile.alpha]
-    valid: Mask = np.asarray(part.valid[bands].any(axis=0) if bands else part.valid[0])
-    return np.where(valid, 255, 0).astype(np.uint8)

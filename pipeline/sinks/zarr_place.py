@@ -25,16 +25,23 @@ HERE = -100
 
 def put_in_place(new: Path, target: Path) -> None:
     """Rename `new` to `target`, replacing what is there, on one file system. Raises OSError."""
+    # an empty directory in the stage would look like a store that was just begun
+    if _is_empty(target):
+        target.rmdir()
     if not os.path.lexists(target):
         new.rename(target)
     elif exchange(new, target):
         sync_directory(target.parent)
-        new.rename(aside := new.with_name(f"replaced-{unique()}"))
-        remove(aside)
+        take_away(new)
     else:
         _step_aside(new, target)
     sync_directory(target.parent)
     remove(previous(target))
+
+
+def _is_empty(target: Path) -> bool:
+    """Whether it is a directory, not a link to one, with nothing in it."""
+    return target.is_dir() and not target.is_symlink() and not any(target.iterdir())
 
 
 def previous(target: Path) -> Path:
@@ -66,6 +73,13 @@ def _step_aside(new: Path, target: Path) -> None:
     except OSError:
         aside.rename(target)
         raise
+
+
+def take_away(path: Path) -> None:
+    """Remove a tree in one step: half of one would look like a store that was just begun."""
+    if os.path.lexists(path):
+        path.rename(aside := path.with_name(f"replaced-{unique()}"))
+        remove(aside)
 
 
 def remove(path: Path) -> None:

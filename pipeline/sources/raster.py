@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import rasterio
@@ -15,7 +15,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from pipeline.errors import SourceError
-from pipeline.georef import Affine6, Gcp, Georef
+from pipeline.georef import Gcp, Georef, maps_somewhere, unusable_rpc
 from pipeline.options import SourceOptions
 from pipeline.profile import Band, Profile
 from pipeline.radiometry import SUPPORTED, Mask, Pixels
@@ -33,8 +33,6 @@ READING = {
     "GDAL_ERROR_ON_LIBJPEG_WARNING": True,
 }
 """GDAL's settings: damaged JPEG data would otherwise be grey without an error."""
-ZOOMED_RPCS = ("LINE_OFF", "SAMP_OFF", "LINE_SCALE", "SAMP_SCALE")
-"""RPCs that a finer grid changes."""
 FORGOTTEN = (
     *("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "rio_creation_kwds"),
     *("TIFF", "COG"),
@@ -98,7 +96,7 @@ def _reading(uri: str, window: Window | None = None) -> Iterator[None]:
     try:
         with rasterio.Env(**READING):
             yield
-    except (RasterioError, OSError, ValueError, MemoryError) as error:
+    except (RasterioError, OSError, ValueError) as error:
         cause = error.__cause__ or error
         raise SourceError(f"{what} ({cause or type(cause).__name__})", uri=uri) from error
 
@@ -132,6 +130,7 @@ def _profile(uri: str, dataset: DatasetReader, options: SourceOptions) -> Profil
         dtype=dtype,
         bands=bands,
         identity=identify(dataset.files or [uri]),
+        files=tuple(str(Path(name).absolute()) for name in dataset.files or [uri]),
         georef=_georef(uri, dataset),
         nodata=_nodata(uri, dataset, numbers) if options.nodata is None else options.nodata,
         mask=_masked(dataset, bands),
@@ -140,7 +139,6 @@ def _profile(uri: str, dataset: DatasetReader, options: SourceOptions) -> Profil
         forgotten=tuple(ns for ns in dataset.tag_namespaces() if not _carried(ns)),
         colormap=colormap,
         block=dataset.block_shapes[numbers[0] - 1],
-        pixel_interleaved=_interleaved(dataset),
     )
 
 
@@ -240,7 +238,7 @@ def _georef(uri: str, dataset: DatasetReader) -> Georef:
     gcps, gcps_crs = dataset.gcps
     bare = dataset.transform.is_identity and dataset.crs is None
     affine = None if bare or gcps else tuple(dataset.transform)[:6]
-    if affine and not _maps_somewhere(affine):
+    if affine and not maps_somewhere(affine):
         raise SourceError(
             f"has a transform {affine} that maps pixels to nowhere; mend it (gdal_edit -a_ullr) or "
             "remove it (gdal_edit -unsetgt)",
@@ -259,20 +257,12 @@ def _georef(uri: str, dataset: DatasetReader) -> Georef:
     )
 
 
-def _maps_somewhere(affine: Affine6) -> bool:
-    """Whether all numbers are finite and pixels have an area."""
-    a, b, _, d, e, _ = affine
-    return all(math.isfinite(number) for number in affine) and a * e != b * d
-
-
 def _rpcs(uri: str, dataset: DatasetReader) -> dict[str, str]:
     """The RPCs; raises SourceError where those that a finer grid changes are no numbers."""
     found = dict(dataset.tags(ns="RPC"))
-    for name in ZOOMED_RPCS:
-        try:
-            float((found.get(name, "0").split() or [""])[0])
-        except ValueError as error:
-            raise SourceError(f"has RPCs whose {name} is {found[name]!r}", uri=uri) from error
+    wrong = unusable_rpc(found)
+    if wrong:
+        raise SourceError(f"has RPCs whose {wrong} is {found[wrong]!r}", uri=uri)
     return found
 
 

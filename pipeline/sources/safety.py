@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,13 +15,29 @@ MAX_VRT_BYTES = 64 * 2**20
 MAX_VRT_DEPTH = 4
 """VRTs over VRTs."""
 
-VRT_FILES = ("SourceFilename", "SourceDataset", "Filename", "FileName")
+VRT_FILES = ("SourceFilename", "SourceDataset")
 """Elements of a VRT that name other files."""
-VRT_REFUSED = (
-    *("PixelFunctionType", "PixelFunctionCode", "PixelFunctionLanguage"),
-    *("GeoLocTransformer", "PansharpeningOptions", "Group"),
+VRT_OPAQUE = ("Metadata", "GDALRasterAttributeTable", "Histograms", "CategoryNames", "ColorTable")
+"""Elements whose contents GDAL keeps as text or numbers."""
+VRT_ELEMENTS = (
+    *("VRTDataset", "SRS", "GeoTransform", "GCPList", "GCP", "OverviewList", "MaskBand"),
+    *("VRTRasterBand", "Description", "UnitType", "Offset", "Scale", "ColorInterp"),
+    *("NoDataValue", "HideNoDataValue", "Overview", "SourceBand", "SimpleSource"),
+    *("ComplexSource", "AveragedSource", "KernelFilteredSource", "SourceProperties"),
+    *("SrcRect", "DstRect", "Kernel", "Size", "Coefs", "ScaleOffset", "ScaleRatio"),
+    *("Exponent", "SrcMin", "SrcMax", "DstMin", "DstMax", "LUT", "NODATA"),
+    *("ColorTableComponent", "UseMaskBand", "GDALWarpOptions", "WarpMemoryLimit"),
+    *("ResampleAlg", "WorkingDataType", "Option", "Transformer", "ApproxTransformer"),
+    *("MaxError", "BaseTransformer", "GenImgProjTransformer", "SrcGeoTransform"),
+    *("SrcInvGeoTransform", "DstGeoTransform", "DstInvGeoTransform", "ReprojectTransformer"),
+    *("ReprojectionTransformer", "SourceSRS", "TargetSRS", "BandList", "BandMapping"),
+    *("SrcNoDataReal", "SrcNoDataImag", "DstNoDataReal", "DstNoDataImag"),
+    *("InitialDestination", "BlockXSize", "BlockYSize"),
 )
-"""Elements that run code or that this reader does not follow."""
+"""Elements of mosaics and warps, which read files and compute; anything else is refused: others run
+code, read raw bytes, or name files under names of their own."""
+VRT_CLASSES = ("", "VRTWarpedDataset", "VRTWarpedRasterBand", "VRTSourcedRasterBand")
+"""Values of the attribute subClass that go with them."""
 
 
 def check_path(uri: str, options: SourceOptions) -> None:
@@ -64,13 +81,21 @@ def check_vrt(uri: str, options: SourceOptions, *, depth: int = 0) -> None:
         return
     if depth > MAX_VRT_DEPTH:
         raise SourceError(f"nests VRTs more than {MAX_VRT_DEPTH} deep", uri=uri)
-    for element in _parse(path).iter():
+    for element in _elements(_parse(path)):
         name = element.tag.rpartition("}")[2]
-        raw = element.get("subClass", "") in ("VRTRawRasterBand",)
-        if raw or name in VRT_REFUSED:
-            raise SourceError(f"uses <{name}> of VRT, which is not allowed", uri=uri)
+        if name not in VRT_ELEMENTS or element.get("subClass", "") not in VRT_CLASSES:
+            kind = element.get("subClass") or name
+            raise SourceError(f"uses {kind} of VRT, which is not allowed", uri=uri)
         if name in VRT_FILES and element.text:
             _check_reference(path, element, options, depth)
+
+
+def _elements(element: ElementTree.Element) -> Iterator[ElementTree.Element]:
+    """An element and all below it, but for what GDAL does not interpret."""
+    yield element
+    for child in element:
+        if child.tag.rpartition("}")[2] not in VRT_OPAQUE:
+            yield from _elements(child)
 
 
 def _is_vrt(path: Path) -> bool:

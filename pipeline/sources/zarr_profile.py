@@ -11,11 +11,18 @@ from typing import Any, cast
 
 import numpy as np
 from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
 from rasterio.errors import CRSError
 
-from pipeline.coordinates import check_dims, choose_affine, parse_gcps, parse_geotransform
+from pipeline.coordinates import (
+    check_affine,
+    check_dims,
+    choose_affine,
+    parse_gcps,
+    parse_geotransform,
+)
 from pipeline.errors import SourceError
-from pipeline.georef import Affine6, Georef
+from pipeline.georef import Affine6, Georef, unusable_rpc
 from pipeline.options import SourceOptions
 from pipeline.profile import Band, Identity, Profile
 from pipeline.radiometry import SUPPORTED
@@ -56,7 +63,7 @@ def describe(image: Image, options: SourceOptions, *, uri: str, identity: Identi
         tags=tags,
         colormap=_colormap(image),
         block=(array.chunks[-2], array.chunks[-1]),
-        pixel_interleaved=array.ndim == 3 and array.shape[0] > 1 and array.chunks[0] > 1,
+        files=(uri,),
     )
 
 
@@ -131,7 +138,7 @@ def _per_band(value: object, count: int, *, same: bool = False) -> list[object]:
 
 
 def _band(number: int, facts: Mapping[str, object], options: SourceOptions, uri: str) -> Band:
-    description, colour = facts.get("description"), str(facts.get("colour") or "undefined")
+    description, colour = facts.get("description"), _colour(facts.get("colour"))
     tags = cast("Mapping[str, object]", facts.get("tags") or {})
     return Band(
         number=number,
@@ -152,6 +159,12 @@ def _band(number: int, facts: Mapping[str, object], options: SourceOptions, uri:
     )
 
 
+def _colour(stated: object) -> str:
+    """The name of a colour interpretation that GDAL knows."""
+    known = isinstance(stated, str) and stated in ColorInterp.__members__
+    return str(stated) if known else ColorInterp.undefined.name
+
+
 def _georef(image: Image, tags: Mapping[str, Mapping[str, str]], uri: str) -> Georef:
     mapping, attributes = image.mapping, image.attributes
     gcps = parse_gcps(mapping.get("gcps"), uri=uri)
@@ -163,15 +176,24 @@ def _georef(image: Image, tags: Mapping[str, Mapping[str, str]], uri: str) -> Ge
             uri=uri,
         )
     crs, named = _crs(image, uri), attributes.get("gcps_crs")
-    rpcs = cast("Mapping[str, object]", attributes.get("rpcs") or {})
     return Georef(
         crs=None if gcps and named in (None, mapping.get("crs_wkt")) else crs,
         affine=affine,
         gcps=gcps,
         gcps_crs=(_wkt(named, uri) if named else crs) if gcps else None,
-        rpcs={str(key): str(value) for key, value in rpcs.items()},
+        rpcs=_rpcs(attributes.get("rpcs"), uri),
         point=tags.get("", {}).get("AREA_OR_POINT", "").upper() == "POINT",
     )
+
+
+def _rpcs(stated: object, uri: str) -> dict[str, str]:
+    """The RPCs; raises SourceError where those that a finer grid changes are no numbers."""
+    rpcs = cast("Mapping[str, object]", stated or {})
+    found = {str(key): str(value) for key, value in rpcs.items()}
+    wrong = unusable_rpc(found)
+    if wrong:
+        raise SourceError(f"has RPCs whose {wrong} is {found[wrong]!r}", uri=uri)
+    return found
 
 
 def _affine(image: Image, uri: str) -> Affine6 | None:
@@ -182,7 +204,7 @@ def _affine(image: Image, uri: str) -> Affine6 | None:
         )
         if stated is not None:
             a, b, c, d, e, f = (float(number) for number in cast("Sequence[float]", stated))
-            declared = (a, b, c, d, e, f)
+            declared = check_affine((a, b, c, d, e, f), uri=uri)
     return choose_affine(declared, image.coordinate(-2), image.coordinate(-1), uri=uri)
 
 

@@ -39,10 +39,12 @@ MAX_OBJECTS = 100_000
 """Objects of an array that go into its identity."""
 
 DAMAGE = (
-    *(OSError, EOFError, MemoryError, ValueError, TypeError, LookupError, AttributeError),
-    *(ArithmeticError, RuntimeError, AssertionError, zlib.error, lzma.LZMAError, struct.error),
+    *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError),
+    *(ArithmeticError, RuntimeError, zlib.error, lzma.LZMAError, struct.error),
 )
-"""What zarr and its codecs raise on malformed metadata and damaged chunks: they check little."""
+"""What zarr and its codecs raise on malformed metadata and damaged chunks: they check little.
+
+Not MemoryError: the store is as good as before when there is room again."""
 
 
 def open_store(uri: str, options: SourceOptions) -> ZarrSource:
@@ -198,6 +200,8 @@ def _objects(folders: Iterable[Path]) -> Iterator[tuple[str, os.stat_result]]:
 def _reading(uri: str, window: Window | None = None) -> Iterator[None]:
     """Turn the errors of zarr and its codecs into one line that names the store and the place."""
     what = "cannot be opened: its metadata is damaged or not understood"
+    # zarr checks metadata by assertions; anywhere else they tell of a defect in code
+    damage = (*DAMAGE, AssertionError) if window is None else DAMAGE
     if window is not None:
         what = (
             f"cannot read rows {window.y}-{window.stop_y - 1}, columns "
@@ -205,7 +209,7 @@ def _reading(uri: str, window: Window | None = None) -> Iterator[None]:
         )
     try:
         yield
-    except DAMAGE as error:
+    except damage as error:
         raise SourceError(f"{what} ({error or type(error).__name__})", uri=uri) from error
 
 

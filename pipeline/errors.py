@@ -7,7 +7,7 @@
     ├── TileError                         4      a tile failed while running
     ├── ResumeError                       4      the staged state cannot be used
     └── PublishError                      4      the finished output cannot be put in place
-        └── DamagedStage                  4      what is staged is lost: the job must start again
+        └── DamagedStageError             4      what is staged is lost: the job must start again
 
 Every message is one line: it names the file, the values, the limit and the way out.
 """
@@ -67,7 +67,7 @@ class PublishError(PipelineError):
     """The finished output could not be verified or put in place."""
 
 
-class DamagedStage(PublishError):
+class DamagedStageError(PublishError):
     """Staged files that publishing needs are not what was recorded: nothing can go on from them."""
 
 

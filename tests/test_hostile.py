@@ -253,7 +253,6 @@ def test_what_is_no_file_is_refused_and_never_waited_for(
         assert_refused(source, tmp_path / str(number), cluster, why)
 
 
-@pytest.mark.xfail(raises=OSError, reason="pipeline.sources.zarr.claims looks before check_path")
 def test_a_name_too_long_is_refused(tmp_path: Path, cluster: ClusterOptions) -> None:
     assert_refused(tmp_path / ("x" * 300), tmp_path, cluster, "cannot be opened")
 
@@ -590,12 +589,7 @@ STRANGE = {
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(
-            n, marks=pytest.mark.xfail(n == "density", reason="fate.refine expects numbers")
-        )
-        for n in STRANGE
-    ],
+    STRANGE,
 )
 def test_strange_metadata_is_carried_or_clearly_refused(
     name: str, tmp_path: Path, cluster: ClusterOptions

@@ -28,7 +28,7 @@ from rasterio.enums import ColorInterp
 
 from pipeline import stage as staging
 from pipeline.coordinates import render_gcps
-from pipeline.errors import DamagedStage, PlanError, SourceError
+from pipeline.errors import DamagedStageError, PlanError, SourceError
 from pipeline.fate import Provenance
 from pipeline.georef import Gcp
 from pipeline.journal import Journal, Receipt
@@ -283,7 +283,7 @@ class TestPublishing:
     def test_a_missing_tile_is_an_error(self, tmp_path: Path, tif: Path) -> None:
         job = Job(tmp_path, tif).stage_all()
         del job.receipts[3]
-        with pytest.raises(DamagedStage, match="lacks 1 of 9 tiles, the first is 3"):
+        with pytest.raises(DamagedStageError, match="lacks 1 of 9 tiles, the first is 3"):
             job.publish()
         assert not job.target.exists()
 
@@ -297,14 +297,14 @@ class TestPublishing:
         victim.write_bytes(victim.read_bytes()[:-1])
         if damage == "missing":
             victim.unlink()
-        with pytest.raises(DamagedStage, match="lacks 1 of 9 tiles, the first is 1"):
+        with pytest.raises(DamagedStageError, match="lacks 1 of 9 tiles, the first is 1"):
             job.publish()
         assert not job.target.exists()
 
     def test_a_vanished_store_is_an_error(self, tmp_path: Path, small: Path) -> None:
         job = Job(tmp_path, small).stage_all()
         shutil.rmtree(job.stage / "output.zarr")
-        with pytest.raises(DamagedStage, match="has vanished"):
+        with pytest.raises(DamagedStageError, match="has vanished"):
             job.publish()
 
     @pytest.mark.parametrize("place", ["put_in_place", "describe", "top_strips"])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.cluster import Shape, open_cluster
-from pipeline.errors import DamagedStage, PublishError, SourceError
+from pipeline.errors import DamagedStageError, PublishError, SourceError
 from pipeline.journal import Receipt
 from pipeline.options import ClusterOptions
 from pipeline.plan import Plan, check_disk, check_memory
@@ -182,7 +182,7 @@ def _publish(target: Target, tell: Callable[[Event], None]) -> None:
     try:
         sink = load_sink(target.plan.format)
         sink.publish(target.stage, target.plan, target.journal.receipts, target.path)
-    except DamagedStage:
+    except DamagedStageError:
         clear(target.stage)
         raise
     except OSError as error:

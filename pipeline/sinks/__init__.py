@@ -54,7 +54,7 @@ class Sink(Protocol):
         """Make the output from a verified stage and put it in place in one step.
 
         Replaces what is at `target`. Interrupted at any moment it can be called again. Raises
-        OSError for what the user can mend, DamagedStage where the job must start again.
+        OSError for what the user can mend, DamagedStageError where the job must start again.
         """
 
 

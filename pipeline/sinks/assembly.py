@@ -16,7 +16,7 @@ from typing import IO
 
 from isal import isal_zlib
 
-from pipeline.errors import DamagedStage
+from pipeline.errors import DamagedStageError
 from pipeline.stage import CHUNK, checksum, write_durably
 
 RECORD = "assembled.json"
@@ -48,7 +48,7 @@ class _Progress:
 def assemble(stage: Path, output: Path, header: bytes, moves: Iterable[Move]) -> None:
     """Write `header` and all moves to `output`, going on where an earlier call stopped.
 
-    Raises DamagedStage if what is there is not what was recorded.
+    Raises DamagedStageError if what is there is not what was recorded.
     """
     record = stage / RECORD
     done = _resume(record, output)
@@ -85,7 +85,7 @@ def _resume(record: Path, output: Path) -> _Progress | None:
         return None
     done = _Progress(*json.loads(record.read_text()))
     if not output.exists() or checksum(output, length=done.size) != done.crc32:
-        raise DamagedStage("the half-assembled output was damaged; run again", uri=str(output))
+        raise DamagedStageError("the half-assembled output was damaged; run again", uri=str(output))
     return done
 
 
@@ -97,7 +97,7 @@ def _append(file: IO[bytes], stage: Path, run: tuple[str, int, int], crc: int) -
         while length:
             chunk = part.read(min(CHUNK, length))
             if not chunk:
-                raise DamagedStage(
+                raise DamagedStageError(
                     f"the staged file {name} is too short; run again", uri=str(stage)
                 )
             file.write(chunk)

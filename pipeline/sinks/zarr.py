@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.coordinates import is_rotated
-from pipeline.errors import DamagedStage, PlanError
+from pipeline.errors import DamagedStageError, PlanError
 from pipeline.fate import Fate
 from pipeline.fate import fates as all_fates
 from pipeline.journal import Receipt, Staged
@@ -143,7 +143,7 @@ def _make_folder(folder: Path, *, store: Path) -> None:
 
 
 def publish(stage: Path, plan: Plan, receipts: Mapping[int, Receipt], target: Path) -> None:
-    """Finish the store and rename it to `target`; raises OSError and DamagedStage.
+    """Finish the store and rename it to `target`; raises OSError and DamagedStageError.
 
     Replacing an existing output is one atomic exchange on Linux's own file systems; elsewhere see
     `zarr_place`.
@@ -163,14 +163,14 @@ def publish(stage: Path, plan: Plan, receipts: Mapping[int, Receipt], target: Pa
 def _confirm(plan: Plan, target: Path) -> None:
     """Called again after the last rename: fine if the target is this plan's."""
     if _plan_of(target) != plan.digest:
-        raise DamagedStage(
+        raise DamagedStageError(
             "its staged store has vanished; run the same command again", uri=str(target)
         )
     remove(previous(target))
 
 
 def _check_complete(stage: Path, plan: Plan, receipts: Mapping[int, Receipt], target: Path) -> None:
-    """Raise DamagedStage unless all that was recorded is there: publishing removes none of it."""
+    """Raise DamagedStageError unless all that was recorded is there: nothing of it is removed."""
     lost = [
         tile.index
         for tile in plan.tiling
@@ -178,7 +178,7 @@ def _check_complete(stage: Path, plan: Plan, receipts: Mapping[int, Receipt], ta
         or not all(_has_size(stage / file.name, file.size) for file in receipts[tile.index].files)
     ]
     if lost:
-        raise DamagedStage(
+        raise DamagedStageError(
             f"lacks {len(lost)} of {len(plan.tiling)} tiles, the first is {lost[0]}; run the same "
             "command again",
             uri=str(target),

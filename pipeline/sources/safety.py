@@ -83,7 +83,10 @@ def check_vrt(uri: str, options: SourceOptions, *, depth: int = 0) -> None:
         raise SourceError(f"nests VRTs more than {MAX_VRT_DEPTH} deep", uri=uri)
     for element in _elements(_parse(path)):
         name = element.tag.rpartition("}")[2]
-        if name not in VRT_ELEMENTS or element.get("subClass", "") not in VRT_CLASSES:
+        if (
+            name not in (*VRT_ELEMENTS, *VRT_FILES)
+            or element.get("subClass", "") not in VRT_CLASSES
+        ):
             kind = element.get("subClass") or name
             raise SourceError(f"uses {kind} of VRT, which is not allowed", uri=uri)
         if name in VRT_FILES and element.text:

@@ -17,7 +17,10 @@ MARKERS = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
 def claims(uri: str) -> bool:
     """Whether the name ends in .zarr or the directory holds Zarr metadata."""
     path = Path(uri)
-    return path.suffix.lower() == ".zarr" or any((path / name).is_file() for name in MARKERS)
+    try:
+        return path.suffix.lower() == ".zarr" or any((path / name).is_file() for name in MARKERS)
+    except OSError:  # a name too long: the reader of files says so
+        return False
 
 
 def open(uri: str, options: SourceOptions) -> ZarrSource:

@@ -7,6 +7,7 @@ import json
 import math
 import struct
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -63,7 +64,7 @@ def describe(image: Image, options: SourceOptions, *, uri: str, identity: Identi
         tags=tags,
         colormap=_colormap(image),
         block=(array.chunks[-2], array.chunks[-1]),
-        files=(uri,),
+        files=(str(Path(uri).absolute()),),
     )
 
 

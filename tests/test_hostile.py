@@ -608,7 +608,10 @@ def test_strange_metadata_is_carried_or_clearly_refused(
         assert {k: v for k, v in fine.tags().items() if k in kept} == kept
 
 
-REWRITTEN = ("TIFFTAG_SOFTWARE", "AREA_OR_POINT", "TIFFTAG_XRESOLUTION")
+REWRITTEN = (
+    *("TIFFTAG_SOFTWARE", "AREA_OR_POINT"),
+    *("TIFFTAG_XRESOLUTION", "TIFFTAG_RESOLUTIONUNIT"),
+)
 
 
 @pytest.mark.parametrize("nodata", ["300", "-1", "1e400", "0.5", "nan"])

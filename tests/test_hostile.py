@@ -403,6 +403,57 @@ def test_a_vrt_that_leads_elsewhere_or_runs_code_is_refused(
     assert_refused(source, tmp_path, cluster, why)
 
 
+TRICKS = {
+    "case-of-relative": ('relativeToVRT="0"', 'RELATIVETOVRT="1"'),
+    "another-truth": ('relativeToVRT="0"', 'relativeToVRT="2"'),
+    "spaced-truth": ('relativeToVRT="0"', 'relativeToVRT=" 1"'),
+    "two-attributes": ('relativeToVRT="0"', 'relativeToVRT="0" relativetoVRT="1"'),
+    "element-for-attribute": ('relativeToVRT="0">', "><relativeToVRT>1</relativeToVRT>"),
+    "comment": ("grid.asc", "grid.asc<!-- -->.tif"),
+    "text-in-parts": ("grid.asc", "grid.asc<![CDATA[.tif]]>"),
+}
+"""Spellings that GDAL may read otherwise than we do, so that another file would be checked."""
+
+
+@pytest.mark.parametrize("name", TRICKS)
+def test_a_vrt_cannot_have_another_file_checked_than_the_one_that_is_read(
+    name: str, tmp_path: Path, cluster: ClusterOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    for allowed in (elsewhere / "grid.asc", tmp_path / "grid.asc.tif", elsewhere / "grid.asc.tif"):
+        write(allowed, side=64)
+    (tmp_path / "grid.asc").write_bytes(CONTENTS["grid.asc"])
+    source = tmp_path / "trick.vrt"
+    source.write_text(vrt("grid.asc").replace(*TRICKS[name]).replace("64", "2"))
+    assert_refused(source, tmp_path, cluster, ".")
+
+
+def test_a_link_to_a_vrt_reads_and_checks_the_files_beside_that_vrt(
+    tmp_path: Path, cluster: ClusterOptions
+) -> None:
+    there, here = tmp_path / "there", tmp_path / "here"
+    there.mkdir()
+    here.mkdir()
+    write(there / "a.tif", side=64)
+    (there / "a.vrt").write_text(vrt("a.tif", relative=1))
+    (here / "link.vrt").symlink_to(there / "a.vrt")
+    upscale_to(here / "link.vrt", tmp_path / "first", cluster)
+    (there / "a.tif").rename(here / "a.tif")
+    (there / "a.tif").write_bytes(CONTENTS["grid.asc"])
+    assert_refused(here / "link.vrt", tmp_path, cluster, "cannot be used")
+
+
+def test_a_raw_band_is_refused_however_its_class_is_spelled(
+    tmp_path: Path, cluster: ClusterOptions
+) -> None:
+    raw = write(tmp_path / "a.tif", side=64)
+    source = tmp_path / "raw.vrt"
+    source.write_text(RAW.replace("/etc/passwd", str(raw)).replace("subClass", "subclass"))
+    assert_refused(source, tmp_path, cluster, "VRTRawRasterBand")
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
 def test_a_vrt_in_another_encoding_is_checked_all_the_same(
     encoding: str, tmp_path: Path, cluster: ClusterOptions

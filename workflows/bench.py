@@ -43,7 +43,7 @@ class Sizes:
     """For peak memory."""
     whole: int = 1500
     """For one forward of a whole image in torch, which needs 0.8 GB per megapixel."""
-    pairs: int = 3
+    pairs: int = 2
     """Runs of each side of a ratio, in turn."""
 
 

@@ -300,3 +300,7 @@ def check(
     settings = read_settings(file)
     chosen = sum(setting.origin != "default" for setting in settings.values())
     typer.echo(f"{file}: {chosen} options set, all valid")
+
+
+if __name__ == "__main__":
+    main()

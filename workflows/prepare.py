@@ -73,6 +73,7 @@ def prepare(job: Job) -> Prepared:
         name, sink = sink_for(target)
         plan = Plan(address, source.profile, provenance, radiometry, tiling, job.output, name)
         sink.check(plan, target)
+        _check_overwrite(job, plan, target)
         if job.cluster.cluster == "local":
             check_memory(plan, memory=shape.memory_per_thread)
         plans.append((target, plan))
@@ -93,9 +94,16 @@ def _targets(job: Job, profile: Profile) -> list[Path]:
             raise ConfigError("is the input or a part of it; choose another name", uri=str(path))
         if not path.exists():
             continue
-        if not job.overwrite and not is_publishing(stage_of(path)):
-            raise ConfigError("exists; replace it with --overwrite", uri=str(path))
     return paths
+
+
+def _check_overwrite(job: Job, plan: Plan, target: Path) -> None:
+    """Raise ConfigError if an output exists, unless this very job was killed while publishing it."""
+    stage = stage_of(target)
+    if job.overwrite or not target.exists():
+        return
+    if not is_publishing(stage) or _staged_tiling(stage, plan) is None:
+        raise ConfigError("exists; replace it with --overwrite", uri=str(target))
 
 
 def _is_part(file: Path, target: Path) -> bool:
@@ -115,7 +123,7 @@ def _provenance(upscaler: espcn.Upscaler) -> Provenance:
 
 def _absolute(path: str) -> str:
     """An absolute path; URLs and /vsi paths as they are."""
-    return path if "://" in path else str(Path(path).absolute())
+    return path if "://" in path or path.startswith("/vsi") else str(Path(path).absolute())
 
 
 def _check_bands(source: Source, upscaler: espcn.Upscaler) -> None:
@@ -146,9 +154,15 @@ def _agreed(plans: list[tuple[Path, Plan]], job: Job) -> tuple[tuple[Path, Plan]
 
 def _staged_tiling(stage: Path, plan: Plan) -> Tiling | None:
     """The tiling of the staged plan, if it is this one but for the side of its tiles."""
+    staged = _staged_plan(stage)
+    if staged is None or replace(plan, tiling=staged.tiling).digest != staged.digest:
+        return None
+    return staged.tiling
+
+
+def _staged_plan(stage: Path) -> Plan | None:
+    """The plan of a stage, if there is one that can be read."""
     try:
-        staged = from_json(Plan, json.loads((stage / "plan.json").read_text()))
+        return from_json(Plan, json.loads((stage / "plan.json").read_text()))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    same = replace(plan, tiling=staged.tiling).digest == staged.digest
-    return staged.tiling if same else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from types import ModuleType
@@ -73,6 +74,7 @@ def open_source(uri: str, options: SourceOptions | None = None) -> Source:
     raise SourceError("no reader knows this format", uri=uri)
 
 
+@lru_cache
 def _modules() -> list[ModuleType]:
     """Readers of others first, then ours."""
     others = [cast("ModuleType", e.load()) for e in entry_points(group="espcn.sources")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -82,13 +83,9 @@ def check_vrt(uri: str, options: SourceOptions, *, depth: int = 0) -> None:
     if depth > MAX_VRT_DEPTH:
         raise SourceError(f"nests VRTs more than {MAX_VRT_DEPTH} deep", uri=uri)
     for element in _elements(_parse(path)):
-        name = element.tag.rpartition("}")[2]
-        if (
-            name not in (*VRT_ELEMENTS, *VRT_FILES)
-            or element.get("subClass", "") not in VRT_CLASSES
-        ):
-            kind = element.get("subClass") or name
-            raise SourceError(f"uses {kind} of VRT, which is not allowed", uri=uri)
+        name, kind = element.tag.rpartition("}")[2], _attribute(path, element, "subClass")
+        if name not in (*VRT_ELEMENTS, *VRT_FILES) or kind not in VRT_CLASSES:
+            raise SourceError(f"uses {kind or name} of VRT, which is not allowed", uri=uri)
         if name in VRT_FILES and element.text:
             _check_reference(path, element, options, depth)
 
@@ -99,6 +96,14 @@ def _elements(element: ElementTree.Element) -> Iterator[ElementTree.Element]:
     for child in element:
         if child.tag.rpartition("}")[2] not in VRT_OPAQUE:
             yield from _elements(child)
+
+
+def _attribute(vrt: Path, element: ElementTree.Element, name: str) -> str:
+    """An attribute, whose name GDAL reads in upper and lower case alike; "" if it is not there."""
+    found = [value for key, value in element.items() if key.lower() == name.lower()]
+    if len(found) > 1:
+        raise SourceError(f"has a VRT element with two attributes {name}", uri=str(vrt))
+    return found[0] if found else ""
 
 
 def _is_vrt(path: Path) -> bool:
@@ -123,18 +128,22 @@ def _check_reference(
 ) -> None:
     """Check one file that a VRT names."""
     import rasterio
-    from rasterio.errors import RasterioError
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
     from rasterio.io import DatasetReader
 
     name = (element.text or "").strip()
-    relative = element.get("relativeToVRT", element.get("relativetoVRT", "0")) == "1"
-    target = str(vrt.parent / name) if relative else name
+    relative = _attribute(vrt, element, "relativeToVRT") or "0"
+    if relative not in ("0", "1"):
+        raise SourceError(f"has relativeToVRT={relative!r}, which is neither 0 nor 1", uri=str(vrt))
+    # relative to what a link leads to, as for GDAL
+    target = str(vrt.resolve().parent / name) if relative == "1" else name
     try:
         check_path(target, options)
         check_vrt(target, options, depth=depth + 1)
         if Path(target).is_file():
             drivers = [d for d in options.drivers if d != "Zarr"]
-            with rasterio.Env():
+            with rasterio.Env(), warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 DatasetReader(target, driver=drivers, sharing=False).close()
     except (SourceError, RasterioError) as error:
         raise SourceError(f"refers to {name}, which cannot be used ({error})", uri=str(vrt)) from (

@@ -98,7 +98,7 @@ def _targets(job: Job, profile: Profile) -> list[Path]:
 
 
 def _check_overwrite(job: Job, plan: Plan, target: Path) -> None:
-    """Raise ConfigError if an output exists, unless this very job was killed while publishing it."""
+    """Raise ConfigError if an output exists, unless this job was killed while publishing it."""
     stage = stage_of(target)
     if job.overwrite or not target.exists():
         return

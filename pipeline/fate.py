@@ -138,6 +138,8 @@ def _band_fates(profile: Profile) -> list[Fate]:
             found.append(Fate(f"band tag {name}", "dropped", "described the coarse pixels"))
         else:
             found.append(Fate(f"band tag {name}", "kept"))
+    for domain in sorted({domain for b in bands for domain in b.domains}):
+        found.append(Fate(f"band metadata {domain}", "kept"))
     return found
 
 

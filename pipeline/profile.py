@@ -33,6 +33,8 @@ class Band:
     """Light, alpha or category."""
     tags: dict[str, str] = field(default_factory=dict)
     """Metadata of the band in the default domain."""
+    domains: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Metadata of the band in other domains."""
 
 
 @dataclass(frozen=True, slots=True)

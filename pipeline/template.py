@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import rasterio
@@ -23,21 +24,78 @@ SIDE = 16
 """Side of the image; its pixels are never used."""
 
 
+class Shift(NamedTuple):
+    """A displacement in pixels."""
+
+    rows: float
+    """Downwards."""
+    columns: float
+    """To the right."""
+
+
 def template(profile: Profile, statistics: Sequence[Statistics] = ()) -> bytes:
     """A classic little-endian GeoTIFF with the georeferencing, colours and metadata of `profile`.
 
-    `statistics` of each band become GDAL's STATISTICS_* tags.
+    `statistics` of each band become GDAL's STATISTICS_* tags. It is read back: raises ValueError if
+    no form of the CRS survives.
     """
-    with warnings.catch_warnings(), rasterio.Env(GTIFF_WRITE_LINEAR_UNITS=True), MemoryFile() as m:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with m.open(**_creation(profile)) as dataset:
-            _describe(dataset, profile)
+        for crs in _candidates(profile.georef.crs):
+            written = _write(profile, statistics, crs, Shift(0.0, 0.0))
+            shift = _shift(written, profile)
+            if shift != Shift(0.0, 0.0):
+                written = _write(profile, statistics, crs, shift)
+            if _is_faithful(written, profile):
+                return written
+    raise ValueError("no GeoTIFF holds its coordinate reference system; write .zarr")
+
+
+def _candidates(wkt: str | None) -> list[rasterio.CRS | None]:
+    """A CRS in the forms that GDAL may or may not write whole: none is right for all."""
+    if wkt is None:
+        return [None]
+    crs = rasterio.CRS.from_wkt(wkt)
+    authority = crs.to_authority()
+    found = [crs, rasterio.CRS.from_wkt(crs.to_wkt())]
+    return found + ([rasterio.CRS.from_authority(*authority)] if authority else [])
+
+
+def _write(
+    profile: Profile, statistics: Sequence[Statistics], crs: rasterio.CRS | None, shift: Shift
+) -> bytes:
+    """The file, its GCPs moved back by `shift`."""
+    with rasterio.Env(GTIFF_WRITE_LINEAR_UNITS=True), MemoryFile() as memory:
+        with memory.open(**_creation(profile, crs)) as dataset:
+            _describe(dataset, profile, shift)
             for number, found in enumerate(statistics, start=1):
                 dataset.update_tags(number, **_statistics_tags(found, profile.dtype))
-        return bytes(m.read())
+        return bytes(memory.read())
 
 
-def _creation(profile: Profile) -> dict[str, object]:
+def _shift(written: bytes, profile: Profile) -> Shift:
+    """How far GCPs come out from where they were put.
+
+    GDAL 3.10 adds half a pixel to those of AREA_OR_POINT=Point when writing and when reading.
+    """
+    with MemoryFile(written) as memory, memory.open() as dataset:
+        found, wanted = dataset.gcps[0], profile.georef.gcps
+        if not found or not wanted:
+            return Shift(0.0, 0.0)
+        return Shift(found[0].row - wanted[0].row, found[0].col - wanted[0].column)
+
+
+def _is_faithful(written: bytes, profile: Profile) -> bool:
+    """Whether the CRS and the GCPs of a file are those of the profile."""
+    georef = profile.georef
+    with MemoryFile(written) as memory, memory.open() as dataset:
+        if georef.gcps and georef.affine is None:
+            return _shift(written, profile) == Shift(0.0, 0.0)
+        wanted = rasterio.CRS.from_wkt(georef.crs) if georef.crs else None
+        return bool((dataset.crs or None) == wanted)
+
+
+def _creation(profile: Profile, crs: rasterio.CRS | None) -> dict[str, object]:
     """Creation options of rasterio.open."""
     options: dict[str, object] = {
         "driver": "GTiff",
@@ -57,8 +115,8 @@ def _creation(profile: Profile) -> dict[str, object]:
     georef = profile.georef
     if georef.affine is not None:
         options["transform"] = rasterio.Affine(*georef.affine)
-    if georef.crs is not None:
-        options["crs"] = rasterio.CRS.from_wkt(georef.crs)
+    if crs is not None:
+        options["crs"] = crs
     return options
 
 
@@ -77,7 +135,7 @@ def _photometric(profile: Profile) -> str:
     return "minisblack"
 
 
-def _describe(dataset: DatasetWriter, profile: Profile) -> None:
+def _describe(dataset: DatasetWriter, profile: Profile, shift: Shift) -> None:
     """Everything that is not a creation option."""
     bands, georef = profile.bands, profile.georef
     for domain, values in profile.tags.items():
@@ -88,10 +146,18 @@ def _describe(dataset: DatasetWriter, profile: Profile) -> None:
         dataset.update_tags(AREA_OR_POINT="Point")
     if georef.rpcs:
         dataset.update_tags(ns="RPC", **georef.rpcs)
-    if georef.gcps:
+    if georef.gcps and georef.affine is None:
         crs = rasterio.CRS.from_wkt(georef.gcps_crs) if georef.gcps_crs else rasterio.CRS()
         points = [
-            GroundControlPoint(g.row, g.column, g.x, g.y, g.z, g.id or None, g.info or None)
+            GroundControlPoint(
+                g.row - shift.rows,
+                g.column - shift.columns,
+                g.x,
+                g.y,
+                g.z,
+                g.id or None,
+                g.info or None,
+            )
             for g in georef.gcps
         ]
         dataset.gcps = (points, crs)
@@ -107,6 +173,8 @@ def _describe(dataset: DatasetWriter, profile: Profile) -> None:
             dataset.set_band_unit(number, band.unit)
         if band.tags:
             dataset.update_tags(number, **band.tags)
+        for domain, values in band.domains.items():
+            dataset.update_tags(number, ns=domain, **values)
 
 
 def _statistics_tags(found: Statistics, dtype: str) -> dict[str, str]:

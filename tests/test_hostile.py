@@ -500,14 +500,21 @@ def test_a_sidecar_that_leads_elsewhere_is_not_followed(
         '<PAMDataset><Metadata domain="OVERVIEWS"><MDI key="OVERVIEW_FILE">'
         "/vsicurl/http://127.0.0.1:1/x.ovr</MDI></Metadata></PAMDataset>"
     )
-    upscale_to(source, tmp_path / "out", cluster)
+    with pytest.raises(SourceError, match="names other files"):
+        upscale_to(source, tmp_path / "out", cluster)
 
 
-def test_a_broken_sidecar_is_a_clear_error_or_no_harm(
+def test_broken_metadata_beside_an_image_is_a_clear_error(
     tmp_path: Path, cluster: ClusterOptions
 ) -> None:
     source = write(tmp_path / "a.tif", side=64)
     (tmp_path / "a.tif.aux.xml").write_text("<PAMDataset><Metadata></PAM")
+    with pytest.raises(SourceError, match=r"aux\.xml.*not well-formed"):
+        upscale_to(source, tmp_path / "out", cluster)
+
+
+def test_broken_sidecars_do_no_harm(tmp_path: Path, cluster: ClusterOptions) -> None:
+    source = write(tmp_path / "a.tif", side=64)
     (tmp_path / "a.tif.msk").write_bytes(b"nonsense")
     (tmp_path / "a.tif.ovr").write_bytes(b"nonsense")
     (tmp_path / "a.tfw").write_text("nonsense")

@@ -71,6 +71,8 @@ def check(plan: Plan, target: Path) -> None:
         raise PlanError(f"a TIFF holds 65535 bands, not {bands}; select some with --bands")
     if plan.output.compress == "lerc" and plan.profile.dtype == "int8":
         raise PlanError("GDAL does not read int8 from LERC; choose another --compress")
+    if plan.output.compress == "lerc" and bands > 1 and plan.profile.dtype.startswith("float"):
+        raise PlanError("LERC loses NaN where bands differ; choose another --compress")
     try:
         lift(template(plan.fine))
     except (RasterioError, ValueError, KeyError) as error:
@@ -87,11 +89,15 @@ def check_file(target: Path) -> None:
 
 def fates(plan: Plan) -> tuple[Fate, ...]:
     """GeoTIFF holds everything but a nodata value that its data type cannot."""
-    found = all_fates(plan.profile, plan.provenance)
-    if plan.profile.nodata is None or holds_nodata(plan.profile):
-        return found
-    lost = Fate("nodata", "dropped", f"{plan.profile.nodata} is no {plan.profile.dtype} value")
-    return tuple(lost if fate.item == "nodata" else fate for fate in found)
+    profile, lost = plan.profile, dict[str, str]()
+    if profile.nodata is not None and not holds_nodata(profile):
+        lost["nodata"] = f"{profile.nodata} is no {profile.dtype} value"
+    if profile.georef.gcps and profile.georef.affine:
+        lost["ground control points"] = "a GeoTIFF holds a transform or these, not both"
+    found = all_fates(profile, plan.provenance)
+    return tuple(
+        Fate(fate.item, "dropped", lost[fate.item]) if fate.item in lost else fate for fate in found
+    )
 
 
 def begin(stage: Path, plan: Plan) -> None:  # noqa: ARG001 - the plan is of use to other sinks

@@ -47,6 +47,8 @@ def check(plan: Plan, target: Path) -> None:
         raise PlanError(f"PNG holds uint8 or uint16, not {dtype}; write .tif or .zarr")
     if bands > 4:
         raise PlanError(f"PNG holds 1 to 4 bands, not {bands}; select some with --bands")
+    if bands in (2, 4) and plan.profile.alpha != bands - 1:
+        raise PlanError(f"the last of {bands} bands of a PNG is alpha; select others with --bands")
     if max(plan.tiling.shape) > MAX_SIDE:
         raise PlanError(f"PNG holds at most {MAX_SIDE} rows and columns; write .tif or .zarr")
 

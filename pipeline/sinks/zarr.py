@@ -68,10 +68,14 @@ def _is_foreign(target: Path) -> bool:
 def fates(plan: Plan) -> tuple[Fate, ...]:
     """What becomes of the source's metadata: all is kept, some of it in other places."""
     notes = _notes(plan)
-    return tuple(
-        replace(fate, note="; ".join(part for part in (fate.note, notes.get(fate.item)) if part))
-        for fate in all_fates(plan.profile, plan.provenance)
-    )
+    found = all_fates(plan.profile, plan.provenance)
+    return tuple(_fate(fate, notes.get(fate.item)) for fate in found)
+
+
+def _fate(fate: Fate, note: str | None) -> Fate:
+    if fate.item.startswith("band metadata "):
+        return Fate(fate.item, "dropped", "Zarr has no place for it")
+    return replace(fate, note="; ".join(part for part in (fate.note, note) if part))
 
 
 def _notes(plan: Plan) -> dict[str, str]:

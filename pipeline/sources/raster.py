@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from pipeline.options import SourceOptions
 from pipeline.profile import Band, Profile
 from pipeline.radiometry import SUPPORTED, Mask, Pixels
 from pipeline.sources.identity import identify
-from pipeline.sources.safety import check_path, check_vrt
+from pipeline.sources.safety import check_path, check_sidecars, check_vrt
 from pipeline.sources.semantics import band_role
 from pipeline.tiling import Window
 
@@ -31,8 +32,11 @@ READING = {
     "GDAL_NUM_THREADS": 1,
     "CPL_DEBUG": False,
     "GDAL_ERROR_ON_LIBJPEG_WARNING": True,
+    "GDAL_PNG_WHOLE_IMAGE_OPTIM": False,
 }
-"""GDAL's settings: damaged JPEG data would otherwise be grey without an error."""
+"""GDAL's settings: damaged JPEG and PNG data would otherwise be garbage without an error."""
+LOCAL = {"CPL_VSIL_CURL_ALLOWED_FILENAME": "/none", "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none"}
+"""Further ones, so that no sidecar and no metadata can make GDAL ask a server."""
 FORGOTTEN = (
     *("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "rio_creation_kwds"),
     *("TIFF", "COG"),
@@ -50,24 +54,26 @@ def open(uri: str, options: SourceOptions) -> RasterSource:
     check_path(uri, options)
     drivers = [name for name in options.drivers if name != "Zarr"]
     check_vrt(uri, options)
-    with _reading(uri), _quiet():
+    if not options.remote:
+        check_sidecars(uri)
+    with _reading(uri, remote=options.remote), _quiet():
         # rasterio.open takes one driver only; sharing: a dataset is not thread-safe
         dataset = DatasetReader(uri, driver=drivers, sharing=False)
-    return RasterSource(dataset, _profile(uri, dataset, options))
+    return RasterSource(dataset, _profile(uri, dataset, options), remote=options.remote)
 
 
 class RasterSource:
     """An open rasterio dataset and its profile."""
 
-    def __init__(self, dataset: DatasetReader, profile: Profile) -> None:
-        self._dataset = dataset
+    def __init__(self, dataset: DatasetReader, profile: Profile, *, remote: bool) -> None:
+        self._dataset, self._remote = dataset, remote
         self.profile = profile
         """The facts of the selected bands."""
         self._numbers = [band.number for band in profile.bands]
 
     def read(self, window: Window) -> Pixels:
         """(band, y, x) of the selected bands; raises SourceError."""
-        with _reading(self.profile.uri, window):
+        with _reading(self.profile.uri, window, remote=self._remote):
             pixels: Pixels = self._dataset.read(self._numbers, window=_native(window))
         return pixels
 
@@ -75,7 +81,7 @@ class RasterSource:
         """Per-dataset mask (y, x), True where valid, or None; raises SourceError."""
         if not self.profile.mask:
             return None
-        with _reading(self.profile.uri, window):
+        with _reading(self.profile.uri, window, remote=self._remote):
             masks = self._dataset.read_masks(self._numbers, window=_native(window))
         return np.asarray((masks != 0).all(axis=0))
 
@@ -85,7 +91,7 @@ def _native(window: Window) -> rasterio.windows.Window:
 
 
 @contextmanager
-def _reading(uri: str, window: Window | None = None) -> Iterator[None]:
+def _reading(uri: str, window: Window | None = None, *, remote: bool) -> Iterator[None]:
     """Turn GDAL's errors into one line that names the file and the place."""
     what = "cannot be opened"
     if window is not None:
@@ -94,7 +100,7 @@ def _reading(uri: str, window: Window | None = None) -> Iterator[None]:
             f"{window.x}-{window.stop_x - 1}: the file is damaged or truncated"
         )
     try:
-        with rasterio.Env(**READING):
+        with rasterio.Env(**READING, **({} if remote else LOCAL)):
             yield
     except (RasterioError, OSError, ValueError) as error:
         cause = error.__cause__ or error
@@ -221,7 +227,12 @@ def _band(uri: str, dataset: DatasetReader, number: int, options: SourceOptions)
             bits=dataset.tags(number, ns="IMAGE_STRUCTURE").get("NBITS"),
             options=options,
         ),
-        tags=dataset.tags(number),
+        tags=_usable(dataset.tags(number)),
+        domains={
+            domain: _usable(dataset.tags(number, ns=domain))
+            for domain in dataset.tag_namespaces(number)
+            if domain and domain not in FORGOTTEN and _carried(domain)
+        },
     )
 
 
@@ -237,13 +248,16 @@ def _colormap(
 def _georef(uri: str, dataset: DatasetReader) -> Georef:
     gcps, gcps_crs = dataset.gcps
     bare = dataset.transform.is_identity and dataset.crs is None
-    affine = None if bare or gcps else tuple(dataset.transform)[:6]
+    none = bare or (gcps and dataset.transform.is_identity)
+    affine = None if none else tuple(dataset.transform)[:6]
     if affine and not maps_somewhere(affine):
         raise SourceError(
             f"has a transform {affine} that maps pixels to nowhere; mend it (gdal_edit -a_ullr) or "
             "remove it (gdal_edit -unsetgt)",
             uri=uri,
         )
+    if not all(math.isfinite(v) for g in gcps for v in (g.row, g.col, g.x, g.y, g.z or 0.0)):
+        raise SourceError("has ground control points that are not finite numbers", uri=uri)
     return Georef(
         crs=_wkt(dataset.crs),
         affine=affine,
@@ -304,9 +318,14 @@ def _saturated(driver: str, dtype: str) -> float | None:
 def _tags(dataset: DatasetReader) -> dict[str, dict[str, str]]:
     domains = [ns for ns in dataset.tag_namespaces() if ns not in FORGOTTEN and _carried(ns)]
     tags = {"": dataset.tags()} | {ns: dataset.tags(ns=ns) for ns in domains if ns}
-    return {ns: dict(values) for ns, values in tags.items() if values}
+    return {ns: _usable(values) for ns, values in tags.items() if values}
 
 
 def _carried(domain: str) -> bool:
-    """Whether a metadata domain still holds on a finer grid: GML and its kin describe the grid."""
-    return domain == "xml:XMP" or not domain.startswith("xml:")
+    """Whether a metadata domain is carried: GML describes the grid, JSON is not read whole."""
+    return domain == "xml:XMP" or ":" not in domain
+
+
+def _usable(tags: dict[str, str]) -> dict[str, str]:
+    """Tags but those whose names rasterio cannot write: they are its own keywords."""
+    return {name: value for name, value in tags.items() if name not in ("ns", "bidx")}

@@ -86,6 +86,9 @@ def check_vrt(uri: str, options: SourceOptions, *, depth: int = 0) -> None:
         name, kind = element.tag.rpartition("}")[2], _attribute(path, element, "subClass")
         if name not in (*VRT_ELEMENTS, *VRT_FILES) or kind not in VRT_CLASSES:
             raise SourceError(f"uses {kind or name} of VRT, which is not allowed", uri=uri)
+        for attribute, _ in element.items():
+            if attribute.lower() in {file.lower() for file in VRT_FILES}:
+                raise SourceError(f"names a file in an attribute {attribute} of VRT", uri=uri)
         if name in VRT_FILES and element.text:
             _check_reference(path, element, options, depth)
 
@@ -149,3 +152,19 @@ def _check_reference(
         raise SourceError(f"refers to {name}, which cannot be used ({error})", uri=str(vrt)) from (
             error
         )
+
+
+def check_sidecars(uri: str) -> None:
+    """Raise SourceError if a file that GDAL opens along with `uri` leads elsewhere."""
+    for suffix in (".msk", ".ovr"):
+        sidecar = Path(uri + suffix)
+        if sidecar.is_file() and _is_vrt(sidecar):
+            raise SourceError(f"has a VRT as its {suffix}, which is not allowed", uri=uri)
+    metadata = Path(uri + ".aux.xml")
+    if not metadata.is_file():
+        return
+    for element in _parse(metadata).iter():
+        if element.get("key", "").upper() in ("OVERVIEW_FILE", "MASK_FILE"):
+            raise SourceError(
+                "has a .aux.xml that names other files, which is not allowed", uri=uri
+            )

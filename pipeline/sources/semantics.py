@@ -47,6 +47,8 @@ def _code_reason(
     """Why the values look like codes, or None."""
     if palette:
         return "is a palette image"
+    if bits in ("2", "4"):
+        return f"has {bits} bits a pixel, which come out dark in 8"
     if bits == "1":
         return "is a bit mask (1 bit a pixel)"
     for name in (Path(uri).stem, description or ""):

@@ -35,7 +35,7 @@ POLL = 0.05
 class Sizes:
     """How large the scenes are, in LR pixels a side."""
 
-    timed: int = 6000
+    timed: int = 8000
     """For CPU seconds."""
     workers: int = 3000
     """For throughput by number of workers."""

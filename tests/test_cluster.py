@@ -73,7 +73,10 @@ def farm(folder: Path, workers: int) -> Iterator[Farm]:
                 "--port", "0", "--no-dashboard", "--scheduler-file", str(file),
             )
         )  # fmt: skip
-        runs.wait_until(file.exists, alive=scheduler)
+        # it is there for a moment before it is written
+        runs.wait_until(
+            lambda: file.exists() and file.read_text().rstrip().endswith("}"), alive=scheduler
+        )
         address = json.loads(file.read_text())["address"]
         crew = [
             stack.enter_context(

@@ -67,7 +67,9 @@ def assert_pyramid(path: Path, pixels: np.ndarray, valid: np.ndarray | None = No
 @pytest.mark.parametrize("compress", ["deflate", "zstd", "lzw", "lerc", "none"])
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "float32", "float64"])
 def test_pixels_and_overviews_read_back_exactly(tmp_path: Path, compress: str, dtype: str) -> None:
-    pixels = texture((3, 300, 413), dtype)
+    # LERC is refused for several bands of floats, whose NaN it would lose
+    bands = 1 if compress == "lerc" and dtype.startswith("float") else 3
+    pixels = texture((bands, 300, 413), dtype)
     source = write_tif(tmp_path / "in.tif", pixels)
     out = tmp_path / "out.tif"
     run(source, out, output=OutputOptions(compress=compress))  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from pipeline.plan import Plan, check_memory, choose_side
 from pipeline.profile import Profile
 from pipeline.serial import from_json
 from pipeline.sinks import sink_for
-from pipeline.sources import Address, Source, open_source
+from pipeline.sources import Address, Source, absolute, open_source
 from pipeline.stage import is_publishing, stage_of
 from pipeline.survey import survey
 from pipeline.tiling import Tiling
@@ -51,7 +51,7 @@ def prepare(job: Job) -> Prepared:
         device=job.model.device,
         precision=job.model.precision,
     )
-    address = Address(_absolute(job.source), job.input)
+    address = Address(absolute(job.source), job.input)
     source = open_source(address.uri, address.options)
     _check_bands(source, upscaler)
     radiometry = survey(source, job.radiometry, input_range=upscaler.card.input_range)
@@ -82,7 +82,7 @@ def prepare(job: Job) -> Prepared:
 
 def _targets(job: Job, profile: Profile) -> list[Path]:
     """The outputs' paths, refused where they would do harm."""
-    paths = [Path(_absolute(output)) for output in job.outputs]
+    paths = [Path(absolute(output)) for output in job.outputs]
     if len(set(paths)) < len(paths):
         raise ConfigError(f"the same output is named twice: {', '.join(job.outputs)}")
     for path in paths:
@@ -119,11 +119,6 @@ def _provenance(upscaler: espcn.Upscaler) -> Provenance:
     card, placement = upscaler.card, upscaler.address.placement
     where = f"{placement.backend} {placement.device} {placement.precision}"
     return Provenance(f"espcn {version('espcn')}", card.name, card.sha256, card.scale, where)
-
-
-def _absolute(path: str) -> str:
-    """An absolute path; URLs and /vsi paths as they are."""
-    return path if "://" in path or path.startswith("/vsi") else str(Path(path).absolute())
 
 
 def _check_bands(source: Source, upscaler: espcn.Upscaler) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import ModuleType
 from typing import Protocol, cast
 
@@ -63,6 +64,11 @@ class Address:
 
 
 _thread = threading.local()
+
+
+def absolute(path: str) -> str:
+    """An absolute path; URLs and /vsi paths as they are."""
+    return path if "://" in path or path.startswith("/vsi") else str(Path(path).absolute())
 
 
 def open_source(uri: str, options: SourceOptions | None = None) -> Source:

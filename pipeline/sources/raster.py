@@ -21,12 +21,9 @@ from pipeline.options import SourceOptions
 from pipeline.profile import Band, Profile
 from pipeline.radiometry import SUPPORTED, Mask, Pixels
 from pipeline.sources.identity import identify
-from pipeline.sources.safety import check_path, check_sidecars, check_vrt
+from pipeline.sources.safety import MAX_BLOCK_BYTES, check_path, check_sidecars, check_vrt
 from pipeline.sources.semantics import band_role
 from pipeline.tiling import Window
-
-MAX_BLOCK_BYTES = 512 * 2**20
-"""Largest block that is decoded for one window; a bigger one would not leave memory for work."""
 
 READING = {
     "GDAL_NUM_THREADS": 1,

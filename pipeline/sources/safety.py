@@ -11,6 +11,8 @@ from xml.etree import ElementTree
 from pipeline.errors import SourceError
 from pipeline.options import SourceOptions
 
+MAX_BLOCK_BYTES = 512 * 2**20
+"""Largest block that is decoded for one window; a bigger one would not leave memory for work."""
 MAX_VRT_BYTES = 64 * 2**20
 """Largest VRT that is parsed."""
 MAX_VRT_DEPTH = 4

@@ -27,11 +27,9 @@ from pipeline.georef import Affine6, Georef, unusable_rpc
 from pipeline.options import SourceOptions
 from pipeline.profile import Band, Identity, Profile
 from pipeline.radiometry import SUPPORTED
+from pipeline.sources.safety import MAX_BLOCK_BYTES
 from pipeline.sources.semantics import band_role
 from pipeline.sources.zarr_image import Image
-
-MAX_BLOCK_BYTES = 512 * 2**20
-"""Largest chunk that is decoded for one window; a bigger one would not leave memory for work."""
 
 UNDERSTOOD = (
     *("grid_mapping", "coordinates", "ancillary_variables", "scale_factor", "add_offset", "scales"),

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from distributed import LocalCluster
 
 import espcn
 from pipeline.errors import ConfigError, PipelineError
@@ -238,3 +239,15 @@ def tell_left(folder: Path) -> tuple[str, list[str]]:
     (output,) = (p for p in folder.iterdir() if p.suffix in (".tif", ".png"))
     others = [p.name for p in folder.iterdir() if p != output and p.suffix != ".json"]
     return hash_of(output), others
+
+
+def threads_here() -> LocalCluster:
+    """A cluster of two threads of this process: starting one per test would take longer."""
+    return LocalCluster(
+        n_workers=1,
+        threads_per_worker=2,
+        processes=False,
+        memory_limit=0,
+        dashboard_address="127.0.0.1:0",
+        worker_dashboard_address="127.0.0.1:0",
+    )

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import rasterio
 import runs
-from distributed import LocalCluster
 from rasterio.enums import ColorInterp
 
 from pipeline.errors import PipelineError, PlanError, SourceError
@@ -32,14 +31,7 @@ Write = Callable[[Path], Path]
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[ClusterOptions]:
     """Threads of this process, shared by all tests."""
-    with LocalCluster(
-        n_workers=1,
-        threads_per_worker=2,
-        processes=False,
-        memory_limit=0,
-        dashboard_address="127.0.0.1:0",
-        worker_dashboard_address="127.0.0.1:0",
-    ) as found:
+    with runs.threads_here() as found:
         yield ClusterOptions(found.scheduler_address)
 
 

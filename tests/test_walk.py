@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from distributed import LocalCluster
+import runs
 from rasterio.enums import MaskFlags
 from rasterio.io import DatasetReader
 from rio_cogeo import cog_validate
@@ -53,14 +53,7 @@ def each(files: list[Path]) -> pytest.MarkDecorator:
 @pytest.fixture(scope="module")
 def job() -> Iterator[Job]:
     """What every file is put through, on threads of this process."""
-    with LocalCluster(
-        n_workers=1,
-        threads_per_worker=2,
-        processes=False,
-        memory_limit=0,
-        dashboard_address="127.0.0.1:0",
-        worker_dashboard_address="127.0.0.1:0",
-    ) as cluster:
+    with runs.threads_here() as cluster:
         yield Job(
             "",
             (),

@@ -94,7 +94,7 @@ class Upscaler:
 
         Then blocks must also lie on one grid over the whole scene, or results depend on tiling.
         """
-        return self.address.placement.backend == "torch"
+        return self.address.placement.backend in ("torch", "openvino")
 
     @property
     def block(self) -> int:
@@ -118,6 +118,8 @@ class Upscaler:
             return replicate(pixels, self.scale)
         session, bands = _session(self.address), self.card.bands
         values = np.ascontiguousarray(pixels, dtype=np.float32)
+        if len(values) == bands:
+            return cast("NDArray[Scalar]", session.run(values))
         fine = np.empty((values.shape[0], *self._fine_shape(values)), np.float32)
         for first in range(0, values.shape[0], bands):
             fine[first : first + bands] = session.run(values[first : first + bands])
@@ -136,6 +138,12 @@ class Upscaler:
             raise ModelError(
                 f"{name} cannot take an array of shape {pixels.shape}: need (band, y, x) with "
                 f"y and x of at least {smallest}, halo included"
+            )
+        side = self.block + 2 * self.halo
+        if self.fixed and pixels.shape[1:] != (side, side):
+            raise ModelError(
+                f"{self.address.placement.backend} takes blocks of {side}x{side} px with halo, not "
+                f"{pixels.shape[1]}x{pixels.shape[2]}: pad the tile and crop the result"
             )
         if self.card.bands not in (1, pixels.shape[0]):
             raise ModelError(

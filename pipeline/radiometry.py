@@ -27,6 +27,12 @@ HUGE = 1e37
 """Floats from here on, such as undeclared gaps of -3.4e38, would overflow in a network."""
 STRIP = 128
 """Rows that are turned into the output's values at once."""
+MAGIC = np.float32(1.5 * 2**23)
+"""From here on float32 holds whole numbers only: to add it is to round, halves to even."""
+MAGIC_BITS = int(MAGIC.view(np.int32))
+"""Its representation; that of MAGIC + n is n more, so that its low bits are those of n."""
+LARGEST_CENTRE = 2**16
+"""Centres up to here leave MAGIC + centre + n a whole number of the same exponent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,31 +72,67 @@ class Radiometry:
         return sum(self._strip(light[y : y + STRIP], band, into[y : y + STRIP]) for y in strips)
 
     def _strip(self, light: NDArray[np.float32], band: int, into: Pixels) -> int:
-        dtype = np.dtype(self.dtype)
-        wide = light.astype(np.float64) if dtype.itemsize > 2 and dtype != np.float32 else light
+        dtype, centre = into.dtype, self.centre[band]
+        if dtype.itemsize <= 2:
+            if self.gain != 1:
+                light *= np.float32(self.gain)
+            return _round_short(light, centre, nodata=self.nodata, into=into)
+        wide = light if dtype == np.float32 else light.astype(np.float64)
         if self.gain != 1:
             wide *= wide.dtype.type(self.gain)
-        if self.centre[band]:
-            wide += wide.dtype.type(self.centre[band])
-        pixels, clipped = (wide.astype(dtype), 0) if dtype.kind == "f" else round_to(wide, dtype)
-        into[:] = avoid_nodata(pixels, self.nodata)
+        if centre:
+            wide += wide.dtype.type(centre)
+        clipped = 0
+        if dtype.kind == "f":
+            into[:] = wide
+        else:
+            clipped = round_to(wide, into=into)
+        avoid_nodata(into, self.nodata)
         return clipped
 
 
-def round_to(values: NDArray[np.floating], dtype: np.dtype[Any]) -> tuple[Pixels, int]:
-    """(pixels, clipped): nearest integers (halves to even), clipped to what `dtype` holds.
+def _round_short(
+    values: NDArray[np.float32], centre: float, *, nodata: float | None, into: Pixels
+) -> int:
+    """`round_to` and `avoid_nodata` of values + centre for up to 16 bits, in a third of the passes.
 
-    Overwrites `values`.
+    The sum is rounded once, by the addition of MAGIC; from there on all is done on the bits, and
+    only what their extremes ask for. Overwrites `values`.
     """
-    rounded = np.rint(values, out=values)
-    info = np.iinfo(dtype)
+    if centre % 1 or abs(centre) > LARGEST_CENTRE:
+        values += np.float32(centre)
+        centre = 0.0
+    values += MAGIC + np.float32(centre)
+    bits = values.view(np.int32)
+    low, high = int(bits.min()) - MAGIC_BITS, int(bits.max()) - MAGIC_BITS
+    first, last = int(np.iinfo(into.dtype).min), int(np.iinfo(into.dtype).max)
     clipped = 0
-    if rounded.size and (rounded.min() < info.min or rounded.max() > info.max):
-        outside = (rounded < info.min) | (rounded > info.max)
-        clipped = int(np.count_nonzero(outside))
-        # float32 cannot hold 2**32 - 1: clip in float64, where every 32-bit integer is exact
-        rounded = np.clip(rounded.astype(np.float64), info.min, info.max)
-    return rounded.astype(dtype), clipped
+    if low < first:
+        clipped += int(np.count_nonzero(bits < MAGIC_BITS + first))
+    if high > last:
+        clipped += int(np.count_nonzero(bits > MAGIC_BITS + last))
+    # nodata at either end of the range is avoided by ending one step before it
+    first, last = first + (nodata == first), last - (nodata == last)
+    if low < first or high > last:
+        np.clip(bits, MAGIC_BITS + first, MAGIC_BITS + last, out=bits)
+    np.copyto(into, bits, casting="unsafe")
+    if nodata is not None and max(low, first) <= nodata <= min(high, last):
+        avoid_nodata(into, nodata)
+    return clipped
+
+
+def round_to(values: NDArray[np.floating], *, into: Pixels) -> int:
+    """Write the nearest integers (halves to even) into `into`; how many it could not hold.
+
+    Those become the nearest that it can. Overwrites `values`.
+    """
+    info = np.iinfo(into.dtype)
+    rounded = np.rint(values, out=values)
+    clipped = int(np.count_nonzero((rounded < info.min) | (rounded > info.max)))
+    if clipped:
+        np.clip(rounded, info.min, info.max, out=rounded)
+    np.copyto(into, rounded, casting="unsafe")
+    return clipped
 
 
 def avoid_nodata(pixels: Pixels, nodata: float | None) -> Pixels:

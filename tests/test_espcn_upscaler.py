@@ -141,7 +141,7 @@ def test_bf16_is_off_by_a_few_counts_in_ten_thousand(name: str) -> None:
     require_bf16()
     exact = espcn.load(name, device="cpu")
     lowered = espcn.load(name, device="cpu", precision="bf16")
-    pixels = scene((1, 128, 128), halo=4, amplitude=10_000.0) - np.float32(5_000.0)
+    pixels = scene((1, 256, 256), halo=4, amplitude=10_000.0) - np.float32(5_000.0)
     error = lowered(pixels) - exact(pixels)
     assert np.sqrt(np.mean(error**2)) < 12.0, "noise of full contrast is the worst case"
     assert np.abs(error).max() < 120.0
@@ -169,7 +169,7 @@ def test_threads_share_one_session(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_threads_get_the_same_pixels_in_bf16() -> None:
     require_bf16()
     model = espcn.load("general-x3", device="cpu", precision="bf16")
-    pixels = scene((2, 70, 64), halo=4)
+    pixels = scene((2, model.block, model.block), halo=4)
     with ThreadPoolExecutor(4) as pool:
         fine = list(pool.map(lambda _: model(pixels), range(8)))
     assert all(np.array_equal(fine[0], other) for other in fine)
@@ -302,7 +302,7 @@ def test_a_missing_package_comes_with_the_command_that_installs_it(
     upscaler._open_session.cache_clear()
     model = espcn.load("general-x2", device="cpu", precision="bf16")
     with pytest.raises(espcn.ModelError, match=r"pip install 'espcn\[openvino\]'"):
-        model(scene((1, 20, 20)))
+        model(scene((1, model.block, model.block), halo=model.halo))
 
 
 def _python(code: str, *arguments: str) -> str:

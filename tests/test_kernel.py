@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from espcn_networks import require_bf16
 from fakes import FakeNetwork, texture, upscale_array
 from hypothesis import given
 from hypothesis import strategies as st
@@ -197,6 +198,18 @@ def test_shipped_networks_do_not_depend_on_the_cut(model: str) -> None:
     pixels[0, 30:50, 20:30] = 0
     reference, _ = upscale_array(pixels, network, side=4096, nodata=0, centre=1500)
     for side in (61, 128, 200):
+        fine, _ = upscale_array(pixels, network, side=side, nodata=0, centre=1500)
+        np.testing.assert_array_equal(fine, reference)
+
+
+@pytest.mark.parametrize("model", ["general-x2", "general-x3"])
+def test_bf16_does_not_depend_on_the_cut(model: str) -> None:
+    require_bf16()
+    network = espcn.load(model, device="cpu", precision="bf16")
+    pixels = texture((1, 300, 550))
+    pixels[0, 30:50, 220:330] = 0
+    reference, _ = upscale_array(pixels, network, side=4096, nodata=0, centre=1500)
+    for side in (512, 700):
         fine, _ = upscale_array(pixels, network, side=side, nodata=0, centre=1500)
         np.testing.assert_array_equal(fine, reference)
 

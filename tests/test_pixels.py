@@ -49,9 +49,42 @@ def test_dilation_reaches_so_far_and_no_farther(mask: np.ndarray, reach: int) ->
 def test_integers_round_to_nearest_and_clip_at_their_own_ends(dtype: str) -> None:
     info = np.iinfo(dtype)
     values = np.array([info.min - 1e3, info.min, 0.49, 1.51, info.max, info.max + 1e3])
-    pixels, clipped = round_to(values, np.dtype(dtype))
+    pixels = np.zeros(values.shape, dtype)
+    assert round_to(values, into=pixels) == 2
     assert pixels.tolist() == [info.min, info.min, 0, 2, info.max, info.max]
-    assert clipped == 2
+
+
+reals = st.one_of(
+    st.integers(-140_000, 140_000).map(lambda n: n / 2),  # halves, and what does not fit
+    st.sampled_from([-3e38, -1e9, -(2.0**23), 2.0**22, 2.0**24, 1e9, 3e38]),
+    st.floats(-70_000, 70_000, width=32),
+)
+
+
+@given(
+    st.sampled_from(["uint8", "int8", "uint16", "int16"]),
+    st.lists(reals, min_size=1, max_size=40),
+    st.sampled_from([0.0, 1.0, 2083.0, -300.0, 65535.0, 0.25, 70_000.0]),
+    st.sampled_from([None, 0.0, 255.0, -9999.0, 65535.0, 7.0, 0.5, math.nan, math.inf]),
+)
+def test_what_a_network_says_becomes_the_nearest_value_that_is_not_nodata(
+    dtype: str, light: list[float], centre: float, nodata: float | None
+) -> None:
+    info, into = np.iinfo(dtype), np.zeros((1, len(light)), dtype)
+    values = np.array([light], np.float32)
+    exact = values.astype(np.float64) + centre
+    if not (centre.is_integer() and abs(centre) <= 65536):
+        exact = (values + np.float32(centre)).astype(np.float64)
+    nearest = np.rint(exact)
+    clipped = np.clip(nearest, info.min, info.max)
+    if nodata is not None:
+        step = -1 if nodata == info.max else 1
+        clipped[clipped == nodata] += step
+    radiometry = Radiometry(dtype, 1.0, (centre,), nodata=nodata)
+    assert radiometry.from_network(values, band=0, into=into) == (
+        np.count_nonzero((nearest < info.min) | (nearest > info.max))
+    )
+    np.testing.assert_array_equal(into, clipped)
 
 
 @given(

@@ -19,6 +19,7 @@ from pipeline.errors import SourceError
 from pipeline.options import SourceOptions
 from pipeline.profile import Identity, Profile
 from pipeline.radiometry import Mask, Pixels
+from pipeline.sources.shared import SharedSource
 from pipeline.tiling import Window
 
 MODULES = ("pipeline.sources.zarr", "pipeline.sources.raster")
@@ -51,12 +52,14 @@ class Address:
     def open(self, identity: Identity) -> Source:
         """The source, opened once per thread and kept open; raises SourceError.
 
-        Only one at a time: its block cache is what matters. One of another identity is opened
-        anew, and refused if it still is not the version that was asked for.
+        Only one at a time. One of another identity is opened anew, and refused if it still is not
+        the version that was asked for. Threads of a process share what they decode.
         """
         held = getattr(_thread, "held", None)
         if held is None or held[0] != self or held[1].profile.identity != identity:
-            held = _thread.held = (self, open_source(self.uri, self.options))
+            opened = open_source(self.uri, self.options)
+            shared = SharedSource(opened, (self, opened.profile.identity))
+            held = _thread.held = (self, shared)
         source: Source = held[1]
         if source.profile.identity != identity:
             raise SourceError("changed while it was being read; run the job again", uri=self.uri)

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+
 from pipeline.profile import Band, Profile
 
 STATISTICS = re.compile(r"^(STATISTICS_|COVARIANCE|HISTOGRAM)", re.IGNORECASE)
@@ -66,6 +68,7 @@ def refine(profile: Profile, provenance: Provenance) -> Profile:
         georef=profile.georef.zoom(scale),
         bands=tuple(_fine_band(band) for band in profile.bands),
         tags=tags,
+        bits=None,
     )
 
 
@@ -98,6 +101,7 @@ def fates(profile: Profile, provenance: Provenance) -> tuple[Fate, ...]:
     return (
         *_georef_fates(profile, provenance.scale),
         Fate("data type", "kept", profile.dtype),
+        *([Fate("bits a sample", "changed", _all_bits(profile))] if profile.bits else []),
         *([Fate("nodata", "kept", f"{profile.nodata}")] if profile.nodata is not None else []),
         *([Fate("mask", "kept", "by nearest neighbour")] if profile.mask else []),
         *([Fate("alpha", "kept", "by nearest neighbour")] if profile.alpha is not None else []),
@@ -105,6 +109,10 @@ def fates(profile: Profile, provenance: Provenance) -> tuple[Fate, ...]:
         *_band_fates(profile),
         *_tag_fates(profile, provenance),
     )
+
+
+def _all_bits(profile: Profile) -> str:
+    return f"{profile.bits} to {8 * np.dtype(profile.dtype).itemsize}: values beyond are not cut"
 
 
 def _georef_fates(profile: Profile, scale: int) -> list[Fate]:
@@ -144,7 +152,7 @@ def _band_fates(profile: Profile) -> list[Fate]:
 
 
 def _tag_fates(profile: Profile, provenance: Provenance) -> list[Fate]:
-    found = [Fate(f"metadata {ns}", "dropped", "describes the grid") for ns in profile.forgotten]
+    found = [Fate(item, "dropped", reason) for item, reason in profile.forgotten.items()]
     denser = _densities(profile.tags.get("", {}), provenance.scale)
     for domain, values in profile.tags.items():
         for name in values:

@@ -79,8 +79,10 @@ class Profile:
     """Value at which the sensor saturates: comes back exactly."""
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
     """Dataset metadata by domain; '' is the default one."""
-    forgotten: tuple[str, ...] = ()
-    """Metadata domains that describe the coarse grid itself and are not carried over."""
+    forgotten: dict[str, str] = field(default_factory=dict)
+    """What is not carried over, and why."""
+    bits: int | None = None
+    """Bits that a sample uses, where fewer than its data type has."""
     colormap: dict[int, tuple[int, int, int, int]] | None = None
     """RGBA by value for palette images."""
     block: tuple[int, int] = (1, 1)

@@ -38,6 +38,12 @@ def run(source: Path, target: Path, *, scale: int = 2, compress: str = "zstd") -
     )
 
 
+def fates_of(outcome: Outcome) -> dict[str, str]:
+    """Item: outcome, as the report has them."""
+    assert outcome.report is not None
+    return {f.item: f.outcome for f in outcome.report.facts.outputs[0].metadata}
+
+
 def test_a_compound_crs_keeps_its_height(tmp_path: Path) -> None:
     crs = rasterio.CRS.from_epsg(7415)
     source = write_tif(tmp_path / "in.tif", texture((1, 20, 20)), crs=crs)
@@ -85,8 +91,7 @@ def test_a_transform_wins_over_gcps_and_the_table_says_so(tmp_path: Path) -> Non
     outcome = run(tmp_path / "a.vrt", tmp_path / "out.tif")
     with rasterio.open(tmp_path / "out.tif") as dataset:
         assert tuple(dataset.transform)[:6] == (5, 0, 5, 0, -5, 9)
-    assert outcome.report is not None
-    fates = {f.item: f.outcome for f in outcome.report.facts.outputs[0].metadata}
+    fates = fates_of(outcome)
     assert fates["ground control points"] == "dropped"
     assert fates["transform"] == "changed"
 
@@ -98,6 +103,29 @@ def test_band_metadata_of_every_domain_is_kept(tmp_path: Path) -> None:
     run(source, tmp_path / "out.tif")
     with rasterio.open(tmp_path / "out.tif") as dataset:
         assert dataset.tags(2, ns="IMAGERY") == {"CENTRAL_WAVELENGTH_UM": "0.56"}
+
+
+def test_the_ceiling_of_twelve_bits_is_theirs(tmp_path: Path) -> None:
+    pixels = texture((1, 40, 40))
+    pixels[0, 10:20, 10:20] = 4095
+    source = write_tif(tmp_path / "in.tif", pixels, NBITS=12)
+    job = Job(str(source), (str(tmp_path / "out.tif"),), cluster=ClusterOptions(workers=0))
+    outcome = upscale(job)
+    with rasterio.open(tmp_path / "out.tif") as dataset:
+        fine = dataset.read()
+        assert dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS") is None
+    assert (fine[0, 20:40, 20:40] == 4095).all()
+    assert fates_of(outcome)["bits a sample"] == "changed"
+
+
+def test_tables_that_are_not_read_have_a_line(tmp_path: Path) -> None:
+    source = write_tif(tmp_path / "in.tif", texture((1, 20, 20)))
+    (tmp_path / "in.tif.aux.xml").write_text(
+        '<PAMDataset><PAMRasterBand band="1"><CategoryNames><Category>sea</Category>'
+        "</CategoryNames><GDALRasterAttributeTable/></PAMRasterBand></PAMDataset>"
+    )
+    fates = fates_of(run(source, tmp_path / "out.tif"))
+    assert fates["category names"] == fates["raster attribute table"] == "dropped"
 
 
 def test_lerc_is_refused_where_it_would_lose_nan(tmp_path: Path) -> None:

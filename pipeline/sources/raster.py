@@ -21,7 +21,13 @@ from pipeline.options import SourceOptions
 from pipeline.profile import Band, Profile
 from pipeline.radiometry import SUPPORTED, Mask, Pixels
 from pipeline.sources.identity import identify
-from pipeline.sources.safety import MAX_BLOCK_BYTES, check_path, check_sidecars, check_vrt
+from pipeline.sources.safety import (
+    MAX_BLOCK_BYTES,
+    check_path,
+    check_sidecars,
+    check_vrt,
+    unread_tables,
+)
 from pipeline.sources.semantics import band_role
 from pipeline.tiling import Window
 
@@ -125,6 +131,7 @@ def _profile(uri: str, dataset: DatasetReader, options: SourceOptions) -> Profil
         )
     colormap = _colormap(dataset, numbers)
     bands = tuple(_band(uri, dataset, n, options) for n in numbers)
+    bits = _bits(dataset, numbers, dtype)
     return Profile(
         uri=uri,
         driver=dataset.driver,
@@ -137,9 +144,10 @@ def _profile(uri: str, dataset: DatasetReader, options: SourceOptions) -> Profil
         georef=_georef(uri, dataset),
         nodata=_nodata(uri, dataset, numbers) if options.nodata is None else options.nodata,
         mask=_masked(dataset, bands),
-        saturated=_saturated(dataset.driver, dtype),
+        saturated=_saturated(dataset.driver, dtype, bits),
         tags=_tags(dataset),
-        forgotten=tuple(ns for ns in dataset.tag_namespaces() if not _carried(ns)),
+        forgotten=_forgotten(uri, dataset),
+        bits=bits,
         colormap=colormap,
         block=dataset.block_shapes[numbers[0] - 1],
     )
@@ -303,13 +311,28 @@ def _masked(dataset: DatasetReader, bands: tuple[Band, ...]) -> bool:
     return MaskFlags.alpha not in flags or all(band.role != "alpha" for band in bands)
 
 
-def _saturated(driver: str, dtype: str) -> float | None:
+def _bits(dataset: DatasetReader, numbers: tuple[int, ...], dtype: str) -> int | None:
+    """The bits that samples use, where fewer than the data type has."""
+    found = [dataset.tags(n, ns="IMAGE_STRUCTURE").get("NBITS", "") for n in numbers]
+    most = max((int(bits) for bits in found if bits.isdecimal()), default=0)
+    fewer = all(found) and 0 < most < 8 * np.dtype(dtype).itemsize
+    return most if fewer and np.dtype(dtype).kind == "u" else None
+
+
+def _saturated(driver: str, dtype: str, bits: int | None) -> float | None:
     """The largest value of integers wider than 8 bits: a sensor's ceiling. Photographs have
     none: their white is a colour."""
     kind = np.dtype(dtype)
     if kind.kind == "f" or kind.itemsize == 1 or driver in ("PNG", "JPEG"):
         return None
-    return float(np.iinfo(kind).max)
+    return float(2**bits - 1 if bits else np.iinfo(kind).max)
+
+
+def _forgotten(uri: str, dataset: DatasetReader) -> dict[str, str]:
+    """What is not carried over, and why."""
+    domains = [f"metadata {ns}" for ns in dataset.tag_namespaces() if not _carried(ns)]
+    tables = unread_tables(uri)
+    return dict.fromkeys(domains, "describes the grid") | dict.fromkeys(tables, "is not read")
 
 
 def _tags(dataset: DatasetReader) -> dict[str, dict[str, str]]:

@@ -22,6 +22,11 @@ VRT_FILES = ("SourceFilename", "SourceDataset")
 """Elements of a VRT that name other files."""
 VRT_OPAQUE = ("Metadata", "GDALRasterAttributeTable", "Histograms", "CategoryNames", "ColorTable")
 """Elements whose contents GDAL keeps as text or numbers."""
+TABLES = {
+    "CategoryNames": "category names",
+    "GDALRasterAttributeTable": "raster attribute table",
+}
+"""Elements that describe values, by what people call them."""
 VRT_ELEMENTS = (
     *("VRTDataset", "SRS", "GeoTransform", "GCPList", "GCP", "OverviewList", "MaskBand"),
     *("VRTRasterBand", "Description", "UnitType", "Offset", "Scale", "ColorInterp"),
@@ -170,3 +175,11 @@ def check_sidecars(uri: str) -> None:
             raise SourceError(
                 "has a .aux.xml that names other files, which is not allowed", uri=uri
             )
+
+
+def unread_tables(uri: str) -> list[str]:
+    """Tables of a VRT or a .aux.xml that describe the values of a band and are not read."""
+    files = [path for path in (Path(uri), Path(uri + ".aux.xml")) if path.is_file()]
+    xml = [path for path in files if path.suffix == ".xml" or _is_vrt(path)]
+    found = {element.tag for path in xml for element in _parse(path).iter()}
+    return [name for tag, name in TABLES.items() if tag in found]

@@ -188,6 +188,7 @@ def test_numbers_are_those_of_yaml_1_2() -> None:
 def test_bands_are_a_list_of_numbers_on_the_command_line() -> None:
     assert read_settings(flags={"bands": "3,2,1"})["source.bands"].value == (3, 2, 1)
     assert read_settings(flags={"bands": "2"})["source.bands"].value == (2,)
+    assert read_settings(flags={"bands": "02,010"})["source.bands"].value == (2, 10)
 
 
 def test_every_option_is_explained() -> None:

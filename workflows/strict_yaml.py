@@ -30,6 +30,13 @@ class _Loader(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed", problem_mark=mark)
         return super().compose_node(parent, index)
 
+    def construct_integer(self, node: Any) -> int | str:
+        """As in YAML 1.2: 010 is ten, and 1:30 is no ninety."""
+        text = str(self.construct_scalar(node)).replace("_", "")
+        if ":" in text:
+            return text
+        return int(text) if text.lstrip("+-").isdecimal() else int(text, 0)
+
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         """Refuse repeated keys: all but the last would be lost without a word."""
         seen: list[object] = []
@@ -41,6 +48,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_integer)
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", NUMBER, list("-+.0123456789niNI"))
 
 

@@ -7,7 +7,7 @@ Importing this package imports numpy and nothing heavier.
 """
 
 from espcn.card import Card
-from espcn.devices import cuda_devices
+from espcn.devices import cuda_devices, cuda_room
 from espcn.errors import ModelError
 from espcn.foreign import import_checkpoint
 from espcn.models import describe, shipped
@@ -18,6 +18,7 @@ __all__ = [
     "ModelError",
     "Upscaler",
     "cuda_devices",
+    "cuda_room",
     "describe",
     "import_checkpoint",
     "load",

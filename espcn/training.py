@@ -5,112 +5,154 @@
 
 Reads from top to bottom: pictures become pairs of planes, pairs become patches, patches train an
 affine-equivariant ESPCN, the average of its last thousand states is measured and written. The loss
-is the mean squared error on the luma, as in arXiv 1609.05158, eq. 4; the optimiser is SOAP
-(arXiv 2409.11321). A budget in minutes is turned into a number of steps before the first one is
-taken and kept in the file: with `--steps` and the same seed the run is repeated.
+is the mean squared error on the luma, as in arXiv 1609.05158, eq. 4, of pairs that `espcn.pictures`
+has balanced; the optimiser is SOAP (arXiv 2409.11321).
+
+A budget in minutes is turned into a number of steps before the first one is taken and kept in the
+file: with `--steps` and the same seed the run is repeated, to the bit on a CPU. On CUDA the first
+weights and all patches are the same again, the rest is so to rounding: cuDNN chooses its kernels by
+timing them, and each adds in its own order.
 """
 
 import argparse
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
 
-from espcn import metrics, resample
+from espcn import metrics, pictures, resample
 from espcn.architecture import Weights
+from espcn.descent import Recipe, Run
+from espcn.devices import Device, place
 from espcn.errors import ModelError
-from espcn.network import Network, initial_weights
+from espcn.network import Network
+from espcn.patches import Patches, Plane
+from espcn.pictures import Planes
 from espcn.weights_file import write_weights
 
 log = logging.getLogger(__name__)
 
-Plane = NDArray[np.float32]
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
+TIMED = 5.0
+"""Seconds of steps from which the number of steps within a budget is told."""
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """Everything that decides the result besides the pictures."""
+class Progress:
+    """What is known of a run while it goes on."""
 
-    scale: int = 3
-    """Enlargement r."""
+    step: int
+    """Steps taken."""
 
-    steps: int = 10_000
-    """Updates of the weights; the learning rate falls to zero over them along a cosine."""
+    loss: float
+    """Mean since the last report; 1 is what bicubic leaves."""
 
-    patch: int = 48
-    """Side of the low-resolution part of a patch that is judged, without its context."""
-
-    batch: int = 16
-    """Patches per step."""
-
-    learning_rate: float = 3e-3
-    """Of SOAP, at the start."""
-
-    average: float = 0.999
-    """Decay per step of the moving average of the weights, which is what is kept."""
-
-    seed: int = 0
-    """Of the first weights and of the choice of patches."""
+    weights: Weights
+    """The average so far."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """One picture: what the network sees and what it should answer. Luma, 0 to 1."""
+def make(
+    recipe: Recipe, patches: Patches, sets: Mapping[str, Planes], *, minutes: float | None = None
+) -> Weights:
+    """Train on the patches, for as many steps as `minutes` hold if given, and say how.
 
-    low: Plane
-    """(y + 2*halo, x + 2*halo), with the halo mirrored at the borders."""
-
-    truth: Plane
-    """(y * scale, x * scale)."""
-
-
-def train(recipe: Recipe, pairs: list[Pair], *, device: str = "cpu") -> Weights:
-    """Train on the pairs and return the averaged weights; one seed, one device: one result."""
-    network = _fresh_network(recipe, device)
-    optimizer = _soap(network, recipe)
-    average = _Average(network, recipe.average)
-    patches = _batches(recipe, pairs, network.halo)
-    for step in range(recipe.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * 0.5 * (1 + np.cos(np.pi * step / recipe.steps))
-        loss = _step(network, optimizer, next(patches), device)
-        average.update()
-        if step % 500 == 0:
-            log.info("step %d of %d: loss %.3e", step, recipe.steps, loss)
-    average.restore()
-    return Weights(network.layers(), recipe.scale)
-
-
-def steps_within(minutes: float, recipe: Recipe, pairs: list[Pair], *, device: str = "cpu") -> int:
-    """How many steps of this recipe take `minutes` on this machine, from timing a few."""
-    network = _fresh_network(recipe, device)
-    optimizer, patches = _soap(network, recipe), _batches(recipe, pairs, network.halo)
-    for _ in range(10):
-        _step(network, optimizer, next(patches), device)
+    What the average reaches on `sets`, which steer nothing, is logged on the way.
+    """
+    if minutes is not None:
+        recipe = replace(recipe, steps=steps_within(minutes, recipe, patches))
     begin = time.perf_counter()
-    for _ in range(30):
-        _step(network, optimizer, next(patches), device)
-    return max(100, int(minutes * 60 * 30 / (time.perf_counter() - begin)))
+    weights = train(recipe, patches, report=partial(_report, recipe, sets))
+    minutes_taken = f"{(time.perf_counter() - begin) / 60:.1f}"
+    taken = {"minutes": minutes_taken, "device": _device_name(patches.device)}
+    return replace(weights, provenance=_making(recipe) | taken)
 
 
-def read_pairs(folders: list[Path], recipe: Recipe, *, halo: int) -> list[Pair]:
-    """Every picture of the folders as luma and its bicubic degradation, in the order of names."""
-    paths = [path for folder in folders for path in _pictures(folder)]
-    pairs = [_pair(_luma(path), recipe, halo) for path in paths]
-    log.info("%d pictures, %.1f LR Mpx", len(pairs), sum(pair.low.size for pair in pairs) / 1e6)
-    return pairs
+def train(
+    recipe: Recipe, patches: Patches, *, report: Callable[[Progress], None] | None = None
+) -> Weights:
+    """Train on the patches and return the averaged weights; `report` is called ten times.
+
+    Raises `ModelError` when the loss is no longer a number.
+    """
+    with _tuned():
+        run = Run(recipe, patches)
+        for step in range(1, recipe.steps + 1):
+            run.advance()
+            if 10 * step // recipe.steps > 10 * (step - 1) // recipe.steps:
+                loss = _finite(run.mean_loss(), recipe, step)
+                if report is not None:
+                    report(Progress(step, loss, run.averaged()))
+    return run.averaged()
 
 
-def evaluate(weights: Weights, folder: Path) -> dict[str, float]:
-    """Mean PSNR of the luma on a folder by the papers' protocol, with bicubic beside it."""
+def steps_within(minutes: float, recipe: Recipe, patches: Patches) -> int:
+    """How many steps of this recipe take `minutes` on this machine, from timing some."""
+    with _tuned():
+        run = Run(recipe, patches)
+        _advance(run, recipe.turn_every)
+        begin, taken = time.perf_counter(), 0
+        while time.perf_counter() - begin < TIMED:
+            _advance(run, recipe.turn_every)
+            taken += recipe.turn_every
+        return max(100, int(minutes * 60 * taken / (time.perf_counter() - begin)))
+
+
+def measure(weights: Weights, sets: Mapping[str, Planes]) -> dict[str, float]:
+    """Mean PSNR in dB of the luma of every set by the papers' protocol, with bicubic beside it."""
+    ours, bicubic = _restorer(weights), partial(resample.enlarge, scale=weights.scale)
+    figures = {}
+    for name, planes in sets.items():
+        figures[f"{name}_psnr_y"] = round(_psnr(planes, weights.scale, ours), 3)
+        figures[f"{name}_psnr_y_bicubic"] = round(_psnr(planes, weights.scale, bicubic), 3)
+    return figures
+
+
+# ------------------------------------------------------------------------------- on the way
+
+
+def _advance(run: Run, steps: int) -> None:
+    for _ in range(steps):
+        run.advance()
+    run.mean_loss()
+
+
+def _tuned() -> AbstractContextManager[None]:
+    """On CUDA cuDNN chooses by timing: its guesses are poor for kernels of a single band."""
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(enabled=True, benchmark=True)
+    return flags
+
+
+def _device_name(device: str) -> str:
+    return torch.cuda.get_device_name(device) if device == "cuda" else device
+
+
+def _finite(loss: float, recipe: Recipe, step: int) -> float:
+    if not np.isfinite(loss):
+        raise ModelError(
+            f"the loss is {loss} before step {step} of {recipe.steps}: train again at less than "
+            f"the learning rate {recipe.learning_rate}"
+        )
+    return loss
+
+
+def _report(recipe: Recipe, sets: Mapping[str, Planes], progress: Progress) -> None:
+    restore = _restorer(progress.weights)
+    reached = [
+        f"{name} {_psnr(planes, recipe.scale, restore):.3f} dB"
+        for name, planes in sets.items()
+        if planes
+    ]
+    told = ", ".join([f"loss {progress.loss:.4f}", *reached])
+    log.info("x%d: step %d of %d: %s", recipe.scale, progress.step, recipe.steps, told)
+
+
+def _restorer(weights: Weights) -> Callable[[Plane], Plane]:
     network = Network(weights).eval()
 
     @torch.inference_mode()
@@ -119,182 +161,75 @@ def evaluate(weights: Weights, folder: Path) -> dict[str, float]:
         restored: Plane = network(torch.from_numpy(padded)[None, None])[0, 0].numpy()
         return restored
 
-    scale, name = weights.scale, folder.name
-    planes = [_luma(path) for path in _pictures(folder)]
-    ours = [metrics.restored_psnr(plane, scale, restore=restore) for plane in planes]
-    bicubic = [
-        metrics.restored_psnr(plane, scale, restore=lambda low: resample.enlarge(low, scale))
-        for plane in planes
-    ]
+    return restore
+
+
+def _psnr(planes: Planes, scale: int, restore: Callable[[Plane], Plane]) -> float:
+    return float(np.mean([metrics.restored_psnr(each, scale, restore=restore) for each in planes]))
+
+
+def _making(recipe: Recipe) -> dict[str, str]:
+    """What a card should say of a network's making, besides the pictures."""
     return {
-        f"{name}_psnr_y": round(float(np.mean(ours)), 3),
-        f"{name}_psnr_y_bicubic": round(float(np.mean(bicubic)), 3),
+        "degradation": "MATLAB bicubic, antialiased, of the luma (ITU-R BT.601)",
+        "recipe": ", ".join(
+            f"{field.name} {getattr(recipe, field.name)}" for field in fields(recipe)
+        ),
+        "loss": "squared error over that of bicubic, picture by picture",
+        "optimizer": "SOAP, linear warm-up, cosine",
     }
-
-
-# ---------------------------------------------------------------------------------- one step
-
-
-def _step(
-    network: Network, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor], device: str
-) -> float:
-    low, truth = (tensor.to(device) for tensor in batch)
-    loss = functional.mse_loss(network(low), truth)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    return loss.item()
-
-
-def _fresh_network(recipe: Recipe, device: str) -> Network:
-    torch.manual_seed(recipe.seed)
-    network = Network(initial_weights(recipe.scale, seed=recipe.seed))
-    network.keep_first_kernels_zero_mean()
-    network.bf16_layers = 2
-    return network.to(device).use_channels_last()
-
-
-def _soap(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
-    from pytorch_optimizer import SOAP
-
-    return SOAP(network.parameters(), lr=recipe.learning_rate, weight_decay=0.0)
-
-
-class _Average:
-    """Exponential moving average of a network's parameters, with the bias of its start removed."""
-
-    def __init__(self, network: Network, decay: float) -> None:
-        self.parameters = list(network.parameters())
-        self.decay = decay
-        self.weight = 0.0
-        self.sums = [torch.zeros_like(parameter) for parameter in self.parameters]
-
-    @torch.no_grad()
-    def update(self) -> None:
-        self.weight = self.decay * self.weight + 1 - self.decay
-        for total, parameter in zip(self.sums, self.parameters, strict=True):
-            total.mul_(self.decay).add_(parameter, alpha=1 - self.decay)
-
-    @torch.no_grad()
-    def restore(self) -> None:
-        """Put the average in the place of the parameters."""
-        for total, parameter in zip(self.sums, self.parameters, strict=True):
-            parameter.copy_(total / self.weight)
-
-
-# ---------------------------------------------------------------------- pictures and patches
-
-
-def _pictures(folder: Path) -> list[Path]:
-    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in PICTURES)
-    if not paths:
-        raise ModelError(f"there are no pictures ({', '.join(PICTURES)}) in {folder}")
-    return paths
-
-
-def _luma(path: Path) -> metrics.Plane:
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return metrics.luma(np.asarray(image.convert("RGB")))
-
-
-def _pair(luma: metrics.Plane, recipe: Recipe, halo: int) -> Pair:
-    """Degrade one picture; one that is smaller than a patch is continued by mirroring it."""
-    truth = metrics.crop_to_multiple(luma, recipe.scale) / 255.0
-    low = resample.shrink(truth, recipe.scale)
-    missing = [(0, max(0, recipe.patch - side)) for side in low.shape]
-    low = np.pad(low, missing, mode="symmetric")
-    truth = np.pad(truth, [(0, recipe.scale * after) for _, after in missing], mode="symmetric")
-    low = np.pad(low, halo, mode="symmetric")
-    return Pair(low.astype(np.float32), truth.astype(np.float32))
-
-
-def _batches(recipe: Recipe, pairs: list[Pair], halo: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless batches: (n, 1, patch + 2*halo, ..) and (n, 1, patch*scale, ..), by picture area."""
-    random = np.random.default_rng(recipe.seed)
-    areas = np.array([pair.truth.size for pair in pairs], dtype=np.float64)
-    while True:
-        chosen = random.choice(len(pairs), size=recipe.batch, p=areas / areas.sum())
-        patches = [_patch(recipe, pairs[index], halo, random) for index in chosen]
-        low, truth = (np.stack(side)[:, None] for side in zip(*patches, strict=True))
-        yield torch.from_numpy(low), torch.from_numpy(truth)
-
-
-def _patch(
-    recipe: Recipe, pair: Pair, halo: int, random: np.random.Generator
-) -> tuple[Plane, Plane]:
-    """A patch at a random place, turned or mirrored in one of the eight ways of the square."""
-    scale, side = recipe.scale, recipe.patch
-    height, width = (length - 2 * halo - side + 1 for length in pair.low.shape)
-    y, x = int(random.integers(height)), int(random.integers(width))
-    low = pair.low[y : y + side + 2 * halo, x : x + side + 2 * halo]
-    truth = pair.truth[scale * y : scale * (y + side), scale * x : scale * (x + side)]
-    turns, flip = int(random.integers(4)), bool(random.integers(2))
-    return _turned(low, turns, flip=flip), _turned(truth, turns, flip=flip)
-
-
-def _turned(plane: Plane, turns: int, *, flip: bool) -> Plane:
-    turned = np.rot90(plane, turns)
-    return np.ascontiguousarray(turned[:, ::-1] if flip else turned)
 
 
 # -------------------------------------------------------------------------- the command line
 
 
 def main() -> None:
-    """Train, measure, write."""
+    """Read, train, measure, write."""
     arguments = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
-    recipe = Recipe(scale=arguments.scale, seed=arguments.seed)
-    pairs = read_pairs(arguments.data, recipe, halo=initial_weights(recipe.scale).halo)
-    steps = arguments.steps or steps_within(arguments.minutes, recipe, pairs)
-    recipe = replace(recipe, steps=steps)
-    begin = time.perf_counter()
-    weights = train(recipe, pairs)
-    minutes = (time.perf_counter() - begin) / 60
-    measured: dict[str, float] = {}
-    for folder in arguments.evaluate:
-        measured |= evaluate(weights, folder)
-    log.info("%d steps in %.1f minutes: %s", steps, minutes, measured)
-    write_weights(arguments.output, _signed(weights, recipe, arguments.data, minutes, measured))
+    device = place(device=arguments.device, precision="fp32", backend="torch").device
+    recipe = _recipe(arguments)
+    seen, held_back = pictures.read(arguments.data)
+    known = {folder.name: pictures.read_folder(folder) for folder in arguments.evaluate}
+    patches = Patches(pictures.pairs_of(seen, recipe.window), recipe.window, device=device)
+    minutes = None if arguments.steps is not None else arguments.minutes
+    weights = make(recipe, patches, known | {"held back": held_back}, minutes=minutes)
+    figures = measure(weights, known)
+    log.info("%s", figures)
+    write_weights(arguments.output, signed(weights, arguments.data, figures))
+
+
+def signed(weights: Weights, folders: list[Path], figures: dict[str, float]) -> Weights:
+    """The weights with their figures and with what a card should say of the pictures."""
+    provenance = {
+        "training_sets": ", ".join("/".join(folder.parts[-2:]) for folder in folders),
+        "held_back": f"every {pictures.EVERY}th picture of a folder",
+        "sizes": ", ".join(f"{size:g}" for size in pictures.SIZES),
+        "protocol": "luma, unrounded MATLAB bicubic, symmetric borders, scale px shaved, 8 bits",
+        "terms": "trained on pictures published for research; the pictures are not included",
+    }
+    return replace(weights, metrics=figures, provenance=dict(weights.provenance) | provenance)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m espcn.training", description=__doc__)
-    parser.add_argument("--scale", type=int, default=3)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of pictures")
     parser.add_argument("--evaluate", type=Path, nargs="*", default=[], help="never trained on")
     parser.add_argument("--output", type=Path, required=True, help="the weights file")
-    budget = parser.add_mutually_exclusive_group()
-    budget.add_argument("--minutes", type=float, default=8.0)
-    budget.add_argument("--steps", type=int, help="repeats a run exactly, with the same seed")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=8.0, help="unless --steps is given")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", choices=get_args(Device), default="auto")
+    for field in fields(Recipe):
+        option = f"--{field.name.replace('_', '-')}"
+        parser.add_argument(option, type=type(field.default), help=f"default {field.default}")
     return parser.parse_args()
 
 
-def _signed(
-    weights: Weights,
-    recipe: Recipe,
-    folders: list[Path],
-    minutes: float,
-    measured: dict[str, float],
-) -> Weights:
-    """The weights with what a card should say of them."""
-    provenance = {
-        "training_sets": ", ".join("/".join(folder.parts[-2:]) for folder in folders),
-        "degradation": "MATLAB bicubic, antialiased, of the luma (ITU-R BT.601)",
-        "recipe": ", ".join(
-            f"{field.name} {getattr(recipe, field.name)}" for field in fields(recipe)
-        ),
-        "optimizer": "SOAP, cosine",
-        "minutes": f"{minutes:.1f}",
-        "protocol": "luma, unrounded MATLAB bicubic, symmetric borders, scale px shaved, 8 bits",
-        "terms": "trained on pictures published for research; the pictures are not included",
-    }
-    return replace(weights, metrics=measured, provenance=provenance)
+def _recipe(arguments: argparse.Namespace) -> Recipe:
+    """What was asked for, and the defaults for the rest."""
+    asked = {field.name: getattr(arguments, field.name) for field in fields(Recipe)}
+    return Recipe(**{name: value for name, value in asked.items() if value is not None})
 
 
 if __name__ == "__main__":

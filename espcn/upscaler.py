@@ -162,17 +162,20 @@ def load(
     precision: Precision = "fp32",
     backend: Backend = "auto",
     threads: int = 1,
+    here: bool = True,
 ) -> Upscaler:
     """Find a model and decide where it runs; see `describe` for `model` and `scale`.
 
     A CPU runs float32 in ONNX Runtime and bf16 in OpenVINO; CUDA runs torch. `device` auto is cuda
     where torch finds one. `bicubic` and `nearest` always run on the CPU in full precision.
-    `threads` serve one call. Raises `ModelError` when the model, device or package is not there.
+    `threads` serve one call. What is loaded for other machines only need not run `here`: device
+    cuda is then looked for there. Raises `ModelError` when the model, device or package is not
+    there.
     """
     if threads < 1:
         raise ModelError(f"{threads} threads cannot run a model: need at least 1")
     found = read_model(model, scale=scale)
-    placement = place(device=device, precision=precision, backend=backend)
+    placement = place(device=device, precision=precision, backend=backend, here=here)
     if found.weights is None:
         placement = Placement("cpu", "fp32", "numpy")
     elif not found.weights.layers:

@@ -1,5 +1,8 @@
 """Networks with random weights, and the untiled answer to compare tiles with."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -50,3 +53,16 @@ def require_bf16() -> None:
     openvino = pytest.importorskip("openvino")
     if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("this processor has no bfloat16 instructions")
+
+
+@contextmanager
+def scarce_device_memory() -> Iterator[None]:
+    """Next to no memory of the CUDA device for this process."""
+    import torch
+
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(0.001)
+    try:
+        yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)

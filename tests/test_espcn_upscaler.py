@@ -143,7 +143,7 @@ def test_bf16_is_off_by_a_few_counts_in_ten_thousand(name: str) -> None:
     lowered = espcn.load(name, device="cpu", precision="bf16")
     pixels = scene((1, 256, 256), halo=4, amplitude=10_000.0) - np.float32(5_000.0)
     error = lowered(pixels) - exact(pixels)
-    assert np.sqrt(np.mean(error**2)) < 12.0, "noise of full contrast is the worst case"
+    assert np.sqrt(np.mean(error**2)) < 15.0, "noise of full contrast is the worst case"
     assert np.abs(error).max() < 120.0
     assert np.abs(error.mean()) < 3.0
 

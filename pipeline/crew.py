@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 Call = TypeVar("Call")
 
-POLL = 0.01
-"""Seconds between looks at finished tasks."""
+POLL = 0.05
+"""Seconds between looks at finished tasks; each worker has its next one already."""
 LOOK = 5.0
 """Seconds between counts of the workers."""
 ALONE = 300.0

@@ -7,7 +7,7 @@
     ├── TileError                         4      a tile failed while running
     ├── ResumeError                       4      the staged state cannot be used
     └── PublishError                      4      the finished output cannot be put in place
-        └── DamagedStageError             4      what is staged is lost: the job must start again
+        └── DamagedStageError             4      what is staged was damaged and must be made again
 
 Every message is one line: it names the file, the values, the limit and the way out.
 """
@@ -68,7 +68,10 @@ class PublishError(PipelineError):
 
 
 class DamagedStageError(PublishError):
-    """Staged files that publishing needs are not what was recorded: nothing can go on from them."""
+    """Staged files are not what was recorded.
+
+    With a `tile`, that tile can be made again; without one, the job must start again.
+    """
 
 
 def _rebuild(

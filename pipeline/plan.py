@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
@@ -26,8 +23,6 @@ CPU_SIDE, GPU_SIDE = 2048, 4096
 """Usual sides of a tile in fine pixels."""
 NETWORK_CHANNELS = 64 + 64 + 32
 """Feature maps that an ESPCN holds at once, in float32."""
-EXPECTED_RATIO = 0.75
-"""Size that lossless compression is counted on to reach; less than any scene measured."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +79,6 @@ class Plan:
     def tile_bytes(self) -> int:
         """Memory that one tile needs, in bytes; an upper estimate."""
         return tile_bytes(self.profile, self.tiling)
-
-    @property
-    def output_bytes(self) -> int:
-        """Size of the finished output, in bytes; an upper estimate."""
-        ratio = 1.0 if self.output.compress == "none" else EXPECTED_RATIO
-        pixels = sum(math.prod(shape) for shape in self.levels)
-        return int(pixels * len(self.profile.bands) * np.dtype(self.profile.dtype).itemsize * ratio)
 
 
 def choose_side(
@@ -154,21 +142,6 @@ def check_memory(plan: Plan, *, memory: int) -> None:
             f"{mib(memory)}; use a smaller tiling.tile, fewer threads or more memory",
             uri=plan.profile.uri,
         )
-
-
-def check_disk(missing: Mapping[Path, int]) -> None:
-    """Raise PlanError if the bytes that outputs still need do not fit their disks together."""
-    disks: dict[int, int] = {}
-    for target, size in missing.items():
-        device = target.parent.stat().st_dev
-        disks[device] = disks.get(device, 0) + size
-        free = shutil.disk_usage(target.parent).free
-        if disks[device] > free:
-            raise PlanError(
-                f"the output may take {mib(disks[device])}, {target.parent} has {mib(free)} free; "
-                "make room, choose another place or fewer --bands",
-                uri=str(target),
-            )
 
 
 def mib(size: float) -> str:

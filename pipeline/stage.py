@@ -5,7 +5,7 @@
         lock                     held while a run works here
         plan.json                what is being made
         journal.jsonl            which tiles are durable
-        publishing               all tiles are verified, the output is being put together
+        publishing               all tiles are in, the output is being put together
         ...                      the sink's own files
 
 Files are written under a temporary name, synced, then renamed: a name that exists is whole.
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 PUBLISHING = "publishing"
 """Marks a stage whose output is being put together."""
-CHUNK = 8 * 2**20
-"""Bytes read at a time when files are copied or verified."""
+CHUNK = 2**20
+"""Bytes read at a time when files are copied or verified: one buffer that stays in the cache."""
 
 
 def stage_of(target: Path) -> Path:
@@ -132,8 +132,17 @@ def begin(stage: Path, plan: Plan) -> tuple[Journal, bool]:
     return create_journal(stage / "journal.jsonl", plan.digest), False
 
 
+def is_of(stage: Path, plan: Plan) -> bool:
+    """Whether a plan began this stage; looks only, needs no lock."""
+    try:
+        with (stage / "journal.jsonl").open("rb") as file:
+            return bool(json.loads(file.readline())["plan"] == plan.digest)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def mark_publishing(stage: Path) -> None:
-    """Record that every tile was verified: from here on parts may shrink, so never go back."""
+    """Record that every tile is in: from here on parts may shrink, so never go back."""
     write_durably(stage / PUBLISHING, b"")
     sync_directory(stage)
 
@@ -166,33 +175,31 @@ def _finished(stage: Path) -> Path:
     return stage.with_name(f"{stage.name}.done")
 
 
-def damaged(stage: Path, journal: Journal, *, deep: bool) -> set[int]:
-    """Tiles whose files are missing or of the wrong size; if deep, also of the wrong checksum."""
+def damaged(stage: Path, journal: Journal) -> set[int]:
+    """Tiles whose files are missing or not as they were written."""
     return {
         tile
         for tile, receipt in journal.receipts.items()
-        if not all(is_whole(stage, file, deep=deep) for file in receipt.files)
+        if not all(is_whole(stage, file) for file in receipt.files)
     }
 
 
-def is_whole(stage: Path, staged: Staged, *, deep: bool) -> bool:
+def is_whole(stage: Path, staged: Staged) -> bool:
     """Whether a staged file is as it was written."""
     path = stage / staged.name
     try:
-        if path.stat().st_size != staged.size:
-            return False
-        return not deep or checksum(path) == staged.crc32
+        return path.stat().st_size == staged.size and checksum(path) == staged.crc32
     except OSError:
         return False
 
 
 def checksum(path: Path, *, length: int | None = None) -> int:
     """CRC-32 of a file, or of its first `length` bytes."""
-    crc, left = 0, length
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK if left is None else min(CHUNK, left)):
-            crc = isal_zlib.crc32(chunk, crc)
-            left = None if left is None else left - len(chunk)
+    crc, left = 0, path.stat().st_size if length is None else length
+    buffer = memoryview(bytearray(min(CHUNK, left)))
+    with path.open("rb", buffering=0) as file:
+        while left and (size := file.readinto(buffer[:left])):
+            crc, left = isal_zlib.crc32(buffer[:size], crc), left - size
     return crc
 
 

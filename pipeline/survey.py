@@ -65,7 +65,7 @@ def _centres(source: Source) -> tuple[float, ...]:
     """A whole number near the mean of the valid values of each band; 0 where none is seen."""
     profile = source.profile
     sums, counts = np.zeros(len(profile.bands)), np.zeros(len(profile.bands))
-    for window in _probes(profile):
+    for window in probes(profile):
         pixels = source.read(window)
         valid = validity(profile, pixels, source.mask(window))
         good = np.ones(pixels.shape, bool) if valid is None else valid
@@ -75,7 +75,7 @@ def _centres(source: Source) -> tuple[float, ...]:
     return tuple(float(np.rint(m)) if abs(m) >= 1 else 0.0 for m in means)
 
 
-def _probes(profile: Profile) -> Iterator[Window]:
+def probes(profile: Profile) -> Iterator[Window]:
     """Windows spread evenly over the scene."""
     height, width = min(PROBE_SIDE, profile.height), min(PROBE_SIDE, profile.width)
     for y in sorted({(profile.height - height) * i // (PROBES - 1) for i in range(PROBES)}):

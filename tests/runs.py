@@ -29,6 +29,7 @@ import espcn
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.options import ClusterOptions, TilingOptions
 from pipeline.serial import from_json, to_json
+from pipeline.sinks import assembly, png
 from pipeline.stage import stage_of
 from workflows import upscale as story
 from workflows.events import Progress
@@ -65,8 +66,13 @@ def make_job(source: Path, target: Path, **changes: Any) -> Job:
 
 
 def hash_of(path: Path) -> str:
-    """sha256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """sha256 of a file, or of the names and bytes of all files of a directory."""
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    files = {
+        str(file.relative_to(path)): hash_of(file) for file in path.rglob("*") if file.is_file()
+    }
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
 def journaled(target: Path) -> int:
@@ -197,9 +203,11 @@ def stop_before_publishing() -> None:
 def sweep() -> None:
     """Publish the stage of a job again and again, killed one step later each time, then resume.
 
-    Prints for each step what the resumed run made: tiles, sha256, what is left beside the output.
+    Prints for each step what the resumed run made: tiles, sha256, what is left beside the output;
+    and at last the two latter of a run that was not killed. The output grows in many small steps.
     Children are forked from this process, which has no threads yet: a run takes milliseconds.
     """
+    assembly.LEAST_STEP = png.LEAST_STEP = 2**17
     job, backup = from_json(Job, json.loads(sys.argv[1])), Path(sys.argv[2])
     folder = Path(job.outputs[0]).parent
     story.prepare(replace(job, outputs=(str(backup / "other.tif"),)))  # imports all there is
@@ -209,6 +217,7 @@ def sweep() -> None:
         if fork(lambda: die_at(step) or story.upscale(job)) != KILLED:  # noqa: B023
             break
         print(json.dumps([step, fork(lambda: tell_resumed(job)), *tell_left(folder)]))
+    print(json.dumps(tell_left(folder)))
 
 
 def fork(run: Callable[[], Any]) -> int:
@@ -236,7 +245,7 @@ def tell_resumed(job: Job) -> int:
 
 def tell_left(folder: Path) -> tuple[str, list[str]]:
     """sha256 of the output and names of what else lies beside it."""
-    (output,) = (p for p in folder.iterdir() if p.suffix in (".tif", ".png"))
+    (output,) = (p for p in folder.iterdir() if p.suffix in (".tif", ".png", ".zarr"))
     others = [p.name for p in folder.iterdir() if p != output and p.suffix != ".json"]
     return hash_of(output), others
 

@@ -271,6 +271,28 @@ class TestUpscale:
         outcomes = {fate["item"]: fate["outcome"] for fate in facts["outputs"][0]["metadata"]}
         assert outcomes["tag STATISTICS_MEAN"] == "dropped"
 
+    @pytest.mark.parametrize("lack", ["disk", "memory"])
+    def test_a_dry_run_refuses_what_the_run_refuses(
+        self,
+        espcn: Callable[..., Ran],
+        scene: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        lack: str,
+    ) -> None:
+        arguments = [scene, tmp_path / "fine.tif", "--output", tmp_path / "fine.zarr"]
+        if lack == "disk":
+            # enough for one of the outputs, not for both
+            monkeypatch.setattr("shutil.disk_usage", lambda _: (2**40, 0, 12 * 2**20))
+        else:
+            arguments += ["--set", "cluster.memory=500KiB"]
+        dry = upscale(espcn, *arguments, "--dry-run")  # type: ignore[arg-type]
+        real = upscale(espcn, *arguments)  # type: ignore[arg-type]
+        assert dry == real
+        assert dry.code == 3
+        assert re.search(r"\d+ MiB.* has \d+ MiB", one_line(dry))
+        assert list(tmp_path.iterdir()) == []
+
     def test_flags_reach_the_job(
         self, espcn: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
     ) -> None:

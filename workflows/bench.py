@@ -23,6 +23,8 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+import espcn
+from workflows.bench_gpu import Row, rows
 from workflows.sample import Scene, generate
 
 MODEL, SCALE = "general-x3", 3
@@ -41,13 +43,15 @@ class Sizes:
     """For throughput by number of workers."""
     memory: tuple[int, int] = (2_000, 20_000)
     """For peak memory."""
+    gpu: int = 8000
+    """For CUDA devices."""
     whole: int = 1500
     """For one forward of a whole image in torch, which needs 0.8 GB per megapixel."""
     pairs: int = 2
     """Runs of each side of a ratio, in turn."""
 
 
-QUICK = Sizes(timed=1500, workers=1500, memory=(1_000, 3_000), whole=1000, pairs=1)
+QUICK = Sizes(timed=1500, workers=1500, memory=(1_000, 3_000), gpu=4_000, whole=1000, pairs=1)
 """Minutes become seconds; start-up then counts for more than it does in a real job."""
 
 
@@ -69,24 +73,36 @@ def main() -> None:
     """Run all measurements and print them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small scenes, one run each")
-    sizes = QUICK if parser.parse_args().quick else Sizes()
+    parser.add_argument("--gpu", action="store_true", help="what concerns CUDA devices only")
+    asked = parser.parse_args()
+    if asked.gpu and not espcn.cuda_devices():
+        raise SystemExit("there is no CUDA device here: leave --gpu out")
+    sizes, measure = QUICK if asked.quick else Sizes(), _gpu if asked.gpu else _measurements
     console = Console()
     table = Table("what", "measured", "limit", title="espcn bench")
     with tempfile.TemporaryDirectory(prefix="espcn-bench-") as folder:
-        for what, measured, limit in _measurements(Path(folder), sizes):
+        for what, measured, limit in measure(Path(folder), sizes):
             console.print(f"{what}: {measured}")
             table.add_row(what, measured, limit)
     console.print(table)
 
 
-def _measurements(folder: Path, sizes: Sizes) -> Iterator[tuple[str, str, str]]:
+def _measurements(folder: Path, sizes: Sizes) -> Iterator[Row]:
     """(what, measured, limit) one after the other."""
     yield from _ratios(folder, sizes)
     yield from _workers(folder, sizes)
     yield from _memory(folder, sizes)
+    if espcn.cuda_devices():
+        yield from _gpu(folder, sizes)
 
 
-def _ratios(folder: Path, sizes: Sizes) -> Iterator[tuple[str, str, str]]:
+def _gpu(folder: Path, sizes: Sizes) -> Iterator[Row]:
+    """(e): a CUDA device, alone and fed by whole jobs."""
+    with _scene(folder, sizes.gpu) as scene:
+        yield from rows(scene, folder)
+
+
+def _ratios(folder: Path, sizes: Sizes) -> Iterator[Row]:
     """(a) and (b): the whole job over the bare network, and over torch."""
     with _scene(folder, sizes.timed) as scene:
         bare, job = [], []
@@ -105,7 +121,7 @@ def _ratios(folder: Path, sizes: Sizes) -> Iterator[tuple[str, str, str]]:
     yield "(b) whole job / torch forward", f"{statistics.median(job) / scaled:.2f}", "0.50"
 
 
-def _workers(folder: Path, sizes: Sizes) -> Iterator[tuple[str, str, str]]:
+def _workers(folder: Path, sizes: Sizes) -> Iterator[Row]:
     """(d): throughput with one and two workers, and how long they wait."""
     with _scene(folder, sizes.workers) as scene:
         for workers in (1, 2):
@@ -115,7 +131,7 @@ def _workers(folder: Path, sizes: Sizes) -> Iterator[tuple[str, str, str]]:
             yield f"(d) {workers} worker(s)", f"{speed:.1f} output Mpx/s, {waiting}", ""
 
 
-def _memory(folder: Path, sizes: Sizes) -> Iterator[tuple[str, str, str]]:
+def _memory(folder: Path, sizes: Sizes) -> Iterator[Row]:
     """(c): peak memory of a worker thread on a small and on a huge scene."""
     for side in sizes.memory:
         with _scene(folder, side) as scene:
@@ -138,7 +154,7 @@ def _upscale(scene: Path, folder: Path, model: str, *flags: str, threads: int = 
     """Run `espcn upscale` as a user would, watching its processes."""
     output = folder / "out.tif"
     command = [
-        *(str(Path(sys.executable).with_name("espcn")), "upscale", str(scene), str(output)),
+        *(sys.executable, "-m", "workflows.cli", "upscale", str(scene), str(output)),
         *("--model", model, "--quiet", "--overwrite", "--device", "cpu"),
         *("--set", f"cluster.threads={threads}", *flags),
     ]

@@ -167,13 +167,16 @@ def upscale_command(  # noqa: PLR0913 - one parameter per flag
 
 
 def _plan(job: Job, *, as_json: bool) -> None:
-    """Decide everything and show it."""
+    """Decide everything and show it; refuse what the job itself would refuse."""
     from workflows.console import open_console, show_facts
     from workflows.facts import make_facts
+    from workflows.fit import check_fit
     from workflows.prepare import prepare
     from workflows.report import report_json
 
-    facts = make_facts(prepare(job))
+    prepared = prepare(job)
+    check_fit(prepared)
+    facts = make_facts(prepared)
     if as_json:
         typer.echo(report_json(facts), nl=False)
     else:

@@ -82,7 +82,10 @@ def show_facts(console: Console, facts: Facts) -> None:
         ("memory", f"{mib(work.memory_per_tile)} a tile, {mib(work.memory_per_thread)} a thread"),
     ]
     for output in facts.outputs:
-        disk = f"at most {_size(output.bytes_expected)}, {mib(output.bytes_free)} free"
+        disk = (
+            f"at most {_size(output.bytes_expected)}, {_size(output.bytes_needed)} while it is "
+            f"made, {mib(output.bytes_free)} free"
+        )
         rows += [
             ("output", output.path),
             ("", f"{output.width} x {output.height} px, {output.format}, {disk}"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.fate import Fate, Provenance
 from pipeline.plan import Plan
+from pipeline.room import Room
 from pipeline.sinks import load_sink
 
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ class Output:
     width: int
     """Columns."""
     bytes_expected: int
-    """Upper estimate of the plan."""
+    """Of the finished output; an upper estimate."""
+    bytes_needed: int
+    """Of output and stage together when they take most; an upper estimate."""
     bytes_free: int
     """Free on its file system before the run."""
     metadata: tuple[Fate, ...]
@@ -115,12 +118,15 @@ def make_facts(prepared: Prepared, shape: Shape | None = None) -> Facts:
         shape.memory_per_thread,
         plan.tile_bytes,
     )
-    outputs = tuple(_output(path, own) for path, own in prepared.plans)
+    outputs = tuple(
+        _output(path, own, room)
+        for (path, own), room in zip(prepared.plans, prepared.rooms, strict=True)
+    )
     return Facts(source, outputs, plan.provenance, work)
 
 
-def _output(path: Path, plan: Plan) -> Output:
+def _output(path: Path, plan: Plan, room: Room) -> Output:
     height, width = plan.tiling.shape
     fates = load_sink(plan.format).fates(plan)
     free = shutil.disk_usage(path.parent).free
-    return Output(str(path), plan.format, height, width, plan.output_bytes, free, fates)
+    return Output(str(path), plan.format, height, width, room.output, room.peak, free, fates)

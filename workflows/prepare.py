@@ -9,12 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import espcn
-from pipeline.cluster import Shape, local_shape
+from pipeline.cluster import Gpus, Shape, local_shape
 from pipeline.errors import ConfigError, PlanError, PublishError
 from pipeline.fate import Provenance
 from pipeline.kernel import make_tiling
 from pipeline.plan import Plan, check_memory, choose_side
 from pipeline.profile import Profile
+from pipeline.room import Room, measure_room
 from pipeline.serial import from_json
 from pipeline.sinks import sink_for
 from pipeline.sources import Address, Source, absolute, open_source
@@ -37,9 +38,11 @@ class Prepared:
     """The model."""
     plans: tuple[tuple[Path, Plan], ...]
     """(target, plan) of each output."""
+    rooms: tuple[Room, ...]
+    """What each of them takes on disk."""
     shape: Shape
     """Of the local cluster that would be used; remote ones are seen when connected."""
-    gpus: int
+    gpus: Gpus
     """GPUs of this machine that workers would use."""
 
 
@@ -50,12 +53,14 @@ def prepare(job: Job) -> Prepared:
         scale=job.model.scale,
         device=job.model.device,
         precision=job.model.precision,
+        here=job.cluster.cluster == "local",
     )
     address = Address(absolute(job.source), job.input)
     source = open_source(address.uri, address.options)
     _check_bands(source, upscaler)
     radiometry = survey(source, job.radiometry, input_range=upscaler.card.input_range)
-    gpus = espcn.cuda_devices() if upscaler.address.placement.device == "cuda" else 0
+    on_gpu = upscaler.address.placement.device == "cuda"
+    gpus = Gpus(espcn.cuda_devices(), espcn.cuda_room()) if on_gpu else Gpus()
     shape = local_shape(job.cluster, gpus=gpus)
     memory = min(MEMORY_PER_TILE, shape.memory_per_thread)
     side = choose_side(
@@ -64,7 +69,7 @@ def prepare(job: Job) -> Prepared:
         job.tiling,
         memory=memory,
         threads=shape.total_threads,
-        gpu=gpus > 0,
+        gpu=on_gpu,
     )
     tiling = make_tiling(source.profile.height, source.profile.width, upscaler, side=side)
     provenance = _provenance(upscaler)
@@ -77,7 +82,9 @@ def prepare(job: Job) -> Prepared:
         if job.cluster.cluster == "local":
             check_memory(plan, memory=shape.memory_per_thread)
         plans.append((target, plan))
-    return Prepared(job, upscaler, _agreed(plans, job), shape, gpus)
+    agreed = _agreed(plans, job)
+    rooms = tuple(measure_room(plan, source) for _, plan in agreed)
+    return Prepared(job, upscaler, agreed, rooms, shape, gpus)
 
 
 def _targets(job: Job, profile: Profile) -> list[Path]:

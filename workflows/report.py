@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -137,9 +138,12 @@ def report_json(value: Report | Facts) -> str:
 
 
 def size_on_disk(path: Path) -> int:
-    """Bytes of a file or of all files of a directory."""
-    files = [path] if path.is_file() else [entry for entry in path.rglob("*") if entry.is_file()]
-    return sum(file.stat().st_size for file in files)
+    """Bytes of a file or of all files of a directory, which others may be changing."""
+    total = 0
+    for file in (path, *path.rglob("*")):
+        with suppress(FileNotFoundError):
+            total += file.stat().st_size if file.is_file() else 0
+    return total
 
 
 def _statistics(plan: Plan, receipts: Sequence[Receipt]) -> tuple[BandStatistics, ...]:

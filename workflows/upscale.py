@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -11,8 +13,7 @@ from pathlib import Path
 from pipeline.cluster import Shape, open_cluster
 from pipeline.errors import DamagedStageError, PublishError, SourceError
 from pipeline.journal import Receipt
-from pipeline.options import ClusterOptions
-from pipeline.plan import Plan, check_disk, check_memory
+from pipeline.plan import Plan, check_memory
 from pipeline.run import Target, run
 from pipeline.sinks import load_sink
 from pipeline.sources import open_source
@@ -27,14 +28,15 @@ from pipeline.stage import (
 )
 from workflows.beside import write_beside
 from workflows.events import Event, Outcome, Progress, Published, Publishing, Started
+from workflows.fit import check_fit, modest
 from workflows.job import Job
 from workflows.prepare import Prepared, prepare
 from workflows.report import size_on_disk
 
+logger = logging.getLogger(__name__)
+
 ROUNDS = 3
-"""Times that tiles found damaged before publishing are made again."""
-FEW_TILES = 2
-"""Jobs of so few tiles run in threads of this process: starting others would take longer."""
+"""Times that the same tile may be found damaged when it is published."""
 
 
 def upscale(job: Job, on_tile: Callable[[Event], None] | None = None) -> Outcome:
@@ -47,14 +49,11 @@ def upscale(job: Job, on_tile: Callable[[Event], None] | None = None) -> Outcome
     tell = on_tile or (lambda _: None)
     started = time.perf_counter()
     prepared = prepare(job)
+    check_fit(prepared)
     with ExitStack() as stack:
         targets = [stack.enter_context(_opened(path, plan)) for path, plan in prepared.plans]
         resumed = min(len(target.journal.receipts) for target in targets)
-        made = _make_tiles(prepared, targets, resumed, tell)
-        _check_unchanged(targets)
-        publishing = time.perf_counter()
-        for target in targets:
-            _publish(target, tell)
+        made, publishing = _make_and_publish(prepared, targets, resumed, tell)
         # only now: a job that is killed between two outputs finds both stages and goes on
         for target in targets:
             discard(target.stage)
@@ -81,13 +80,13 @@ def _opened(path: Path, plan: Plan) -> Iterator[Target]:
         journal, resumed = begin(stage, plan)
         if not is_publishing(stage):
             load_sink(plan.format).begin(stage, plan)
-            journal.forget(damaged(stage, journal, deep=False) if resumed else set())
+            journal.forget(damaged(stage, journal) if resumed else set())
         yield Target(path, stage, plan, journal)
 
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """Tiles that are durable and verified."""
+    """Tiles that are durable."""
 
     shape: Shape
     """Of the cluster that made them."""
@@ -97,32 +96,57 @@ class _Made:
     """Output pixels x bands made in this run, in millions."""
 
 
-def _make_tiles(
+def _make_and_publish(
     prepared: Prepared, targets: Sequence[Target], resumed: int, tell: Callable[[Event], None]
+) -> tuple[_Made, float]:
+    """Make all tiles that are missing, and publish; what is found damaged then is made again.
+
+    Also returns when publishing began. Sinks verify what they take: no tile is read twice for it.
+    """
+    made, found = _Made(prepared.shape), Counter[tuple[Path, int | None]]()
+    while True:
+        made = _make_tiles(prepared, targets, resumed, tell, made)
+        _check_unchanged(targets)
+        publishing = time.perf_counter()
+        for target in targets:
+            error = _publish(target, tell)
+            if error is not None:
+                found[target.path, error.tile] += 1
+                _mend(target, error, times=found[target.path, error.tile])
+                break
+        else:
+            return made, publishing
+
+
+def _make_tiles(
+    prepared: Prepared,
+    targets: Sequence[Target],
+    resumed: int,
+    tell: Callable[[Event], None],
+    before: _Made,
 ) -> _Made:
-    """Make all tiles that are missing; verify all that are staged, and make bad ones again."""
-    lacking = [target for target in targets if not is_publishing(target.stage)]
-    check_disk({t.path: t.plan.output_bytes - _staged_bytes(t) for t in lacking})
-    tiles = len(targets[0].plan.tiling)
-    made = _Made(prepared.shape)
-    for _ in range(ROUNDS):
-        if any(len(target.journal.receipts) < tiles for target in lacking):
-            one = _round(prepared, lacking, resumed, tell)
-            made = _Made(one.shape, made.seconds + one.seconds, made.megapixels + one.megapixels)
-        bad = [damaged(target.stage, target.journal, deep=True) for target in lacking]
-        for target, tile_set in zip(lacking, bad, strict=True):
-            target.journal.forget(tile_set)
-        if not any(bad):
-            return made
-    raise PublishError(
-        f"staged tiles were found damaged {ROUNDS} times in a row; check the disk",
-        uri=str(targets[0].path),
-    )
+    """Make every tile that is missing; what was made before and now."""
+    lacking = [t for t in targets if len(t.journal.receipts) < len(t.plan.tiling)]
+    if not lacking:
+        return before
+    now = _round(prepared, lacking, resumed, tell)
+    return _Made(now.shape, before.seconds + now.seconds, before.megapixels + now.megapixels)
 
 
-def _staged_bytes(target: Target) -> int:
-    """What is on disk of an output already."""
-    return sum(file.size for receipt in target.journal.receipts.values() for file in receipt.files)
+def _mend(target: Target, error: DamagedStageError, *, times: int) -> None:
+    """Forget what is damaged, so that it is made again; raises PublishError if that is no use."""
+    if times == ROUNDS:
+        raise PublishError(
+            f"{error.message}, {ROUNDS} times in a row; check the disk", uri=error.uri
+        ) from error
+    logger.warning("%s; it is made again", error)
+    if error.tile is not None:
+        target.journal.forget({error.tile})
+        return
+    clear(target.stage)
+    begin(target.stage, target.plan)
+    load_sink(target.plan.format).begin(target.stage, target.plan)
+    target.journal.forget(set(target.journal.receipts))
 
 
 def _round(
@@ -131,7 +155,7 @@ def _round(
     """Start a cluster and make every tile that a target lacks."""
     plan = targets[0].plan
     tiles, megapixels = len(plan.tiling), 0.0
-    options = _modest(prepared.job.cluster, tiles, prepared.gpus)
+    options = modest(prepared)
     with open_cluster(options, gpus=prepared.gpus) as (client, shape):
         check_memory(plan, memory=shape.memory_per_thread)
         tell(Started(plan, tiles, resumed, shape))
@@ -156,13 +180,6 @@ def _round(
     return _Made(shape, seconds, megapixels)
 
 
-def _modest(options: ClusterOptions, tiles: int, gpus: int) -> ClusterOptions:
-    """The cluster's options; threads of this process for a few tiles, unless told otherwise."""
-    if options.workers is None and options.cluster == "local" and tiles <= FEW_TILES and not gpus:
-        return replace(options, workers=0)
-    return options
-
-
 def _check_unchanged(targets: Sequence[Target]) -> None:
     """Raise SourceError if the input changed meanwhile: its tiles may not belong together."""
     plan = targets[0].plan
@@ -174,17 +191,16 @@ def _check_unchanged(targets: Sequence[Target]) -> None:
         raise SourceError("changed while it was being read; run the job again", uri=plan.source.uri)
 
 
-def _publish(target: Target, tell: Callable[[Event], None]) -> None:
-    """Put one output in place."""
+def _publish(target: Target, tell: Callable[[Event], None]) -> DamagedStageError | None:
+    """Put one output in place; returns what damage was found that hinders it."""
     tell(Publishing(str(target.path)))
     if not is_publishing(target.stage):
         mark_publishing(target.stage)
     try:
         sink = load_sink(target.plan.format)
         sink.publish(target.stage, target.plan, target.journal.receipts, target.path)
-    except DamagedStageError:
-        clear(target.stage)
-        raise
+    except DamagedStageError as error:
+        return error
     except OSError as error:
         raise PublishError(
             f"cannot be put in place ({error.strerror or error}); mend that and run the same "
@@ -192,3 +208,4 @@ def _publish(target: Target, tell: Callable[[Event], None]) -> None:
             uri=str(target.path),
         ) from error
     tell(Published(str(target.path), size_on_disk(target.path)))
+    return None

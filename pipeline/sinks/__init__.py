@@ -51,10 +51,11 @@ class Sink(Protocol):
     def publish(
         self, stage: Path, plan: Plan, receipts: Mapping[int, Receipt], target: Path
     ) -> None:
-        """Make the output from a verified stage and put it in place in one step.
+        """Make the output from the stage, verifying what it takes, and put it in place in one step.
 
         Replaces what is at `target`. Interrupted at any moment it can be called again. Raises
-        OSError for what the user can mend, DamagedStageError where the job must start again.
+        OSError for what the user can mend, and DamagedStageError with the tile that must be written
+        again, or without one where the job must start again.
         """
 
 

@@ -1,115 +1,160 @@
-"""Stringing parts together into one file, restartable, without ever holding everything twice.
+"""Putting one file together from the ends of parts, restartable, never holding everything twice.
 
-After each move the file is synced and the progress recorded; only then are the parts cut back. A
-kill in between costs at most the move under way.
+    parts  | d | b |   | c | a |        output  | header | a | b | c | d | end |
+
+The output grows in steps of a few hundredths of its size. After each it is synced and the progress
+recorded; only then are the parts cut. A kill in between costs at most the step under way.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from isal import isal_zlib
 
 from pipeline.errors import DamagedStageError
-from pipeline.stage import CHUNK, checksum, write_durably
+from pipeline.serial import from_json, to_json
+from pipeline.sinks.parts import Piece, cut, take
+from pipeline.stage import checksum, write_durably
 
 RECORD = "assembled.json"
 """Where progress is recorded within the stage."""
+STEPS = 20
+"""Steps that an output of usual size grows in: what it may take twice is a twentieth of it."""
+LEAST_STEP, MOST_STEP = 2**20, 256 * 2**20
+"""Bytes of a step of small and of huge outputs."""
+
+Data = bytes | memoryview
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
-    """One step of the assembly."""
+class Joiner(Protocol):
+    """How pieces become bytes of the output."""
 
-    runs: tuple[tuple[str, int, int], ...]
-    """(part, offset, length) to append, in order."""
-    cuts: tuple[tuple[str, int], ...]
-    """(part, length) to cut parts back to afterwards; 0 removes them."""
+    state: int
+    """What it must be told to go on after an interruption; recorded with the progress."""
+
+    def join(self, pieces: Sequence[Piece]) -> Iterator[Data]:
+        """The bytes that come of one step's pieces."""
+
+    def end(self) -> Data:
+        """What follows the last of them."""
+
+
+@dataclass
+class Verbatim:
+    """Pieces stand in the output as they are."""
+
+    stage: Path
+    """Where they lie."""
+    state: int = 0
+    """Not needed."""
+
+    def join(self, pieces: Sequence[Piece]) -> Iterator[Data]:
+        """The bytes of the pieces."""
+        return take(self.stage, pieces)
+
+    def end(self) -> Data:
+        """Nothing."""
+        return b""
 
 
 @dataclass(frozen=True, slots=True)
 class _Progress:
-    """What is durable in the output."""
+    """What of the output is durable."""
 
-    moves: int
-    """Moves done."""
+    steps: int
+    """Steps done."""
     size: int
     """Bytes."""
     crc32: int
     """CRC-32 of them."""
+    state: int
+    """Of the joiner."""
+    whole: bool = False
+    """Whether nothing is left to do."""
 
 
-def assemble(stage: Path, output: Path, header: bytes, moves: Iterable[Move]) -> None:
-    """Write `header` and all moves to `output`, going on where an earlier call stopped.
+def in_steps(pieces: Iterable[Piece], size: int) -> Iterator[list[Piece]]:
+    """Pieces of an output of `size` bytes, gathered in steps."""
+    least = min(max(size // STEPS, LEAST_STEP), MOST_STEP)
+    step, held = list[Piece](), 0
+    for piece in pieces:
+        step.append(piece)
+        held += piece.length
+        if held >= least:
+            yield step
+            step, held = [], 0
+    if step:
+        yield step
+
+
+def assemble(
+    stage: Path, output: Path, header: bytes, steps: Iterable[Sequence[Piece]], joiner: Joiner
+) -> None:
+    """Write `header`, all steps and the end to `output`, going on where an earlier call stopped.
 
     Raises DamagedStageError if what is there is not what was recorded.
     """
-    record = stage / RECORD
-    done = _resume(record, output)
+    done = _resume(stage, output)
     if done is None:
         output.write_bytes(header)
-        done = _Progress(0, len(header), isal_zlib.crc32(header))
+        done = _Progress(0, len(header), isal_zlib.crc32(header), joiner.state)
+    joiner.state = done.state
     with output.open("r+b") as file:
         file.truncate(done.size)
         file.seek(done.size)
-        for move in itertools.islice(moves, done.moves, None):
-            size, crc = done.size, done.crc32
-            for run in move.runs:
-                crc = _append(file, stage, run, crc)
-                size += run[2]
-            file.flush()
-            os.fsync(file.fileno())
-            done = _Progress(done.moves + 1, size, crc)
-            write_durably(record, json.dumps([done.moves, done.size, done.crc32]).encode())
-            _cut(stage, move)
+        for number, step in enumerate(steps):
+            if number >= done.steps:
+                done = _append(file, done, joiner.join(step))
+                done = replace(done, steps=number + 1, state=joiner.state)
+                _record(stage, file, done)
+            cut(stage, step)
+        if not done.whole:
+            done = replace(_append(file, done, [joiner.end()]), whole=True)
+            _record(stage, file, done)
 
 
-def is_assembled(stage: Path, target: Path, size: int) -> bool:
+def is_assembled(stage: Path, target: Path) -> bool:
     """Whether `target` is the finished file: a kill came between its renaming and the clean-up."""
-    record = stage / RECORD
-    if not record.exists() or not target.is_file() or target.stat().st_size != size:
+    done = _recorded(stage)
+    if done is None or not done.whole or not target.is_file():
         return False
-    done = _Progress(*json.loads(record.read_text()))
-    return done.size == size and checksum(target) == done.crc32
+    return target.stat().st_size == done.size and checksum(target) == done.crc32
 
 
-def _resume(record: Path, output: Path) -> _Progress | None:
+def _resume(stage: Path, output: Path) -> _Progress | None:
     """The recorded progress, verified; None if nothing is recorded."""
-    if not record.exists():
-        return None
-    done = _Progress(*json.loads(record.read_text()))
-    if not output.exists() or checksum(output, length=done.size) != done.crc32:
-        raise DamagedStageError("the half-assembled output was damaged; run again", uri=str(output))
+    done = _recorded(stage)
+    if done and not (output.exists() and checksum(output, length=done.size) == done.crc32):
+        raise DamagedStageError("the half-assembled output was damaged", uri=str(output))
     return done
 
 
-def _append(file: IO[bytes], stage: Path, run: tuple[str, int, int], crc: int) -> int:
-    """Copy one run; returns the checksum so far."""
-    name, offset, length = run
-    with (stage / name).open("rb") as part:
-        part.seek(offset)
-        while length:
-            chunk = part.read(min(CHUNK, length))
-            if not chunk:
-                raise DamagedStageError(
-                    f"the staged file {name} is too short; run again", uri=str(stage)
-                )
-            file.write(chunk)
-            crc, length = isal_zlib.crc32(chunk, crc), length - len(chunk)
-    return crc
+def _recorded(stage: Path) -> _Progress | None:
+    try:
+        return from_json(_Progress, json.loads((stage / RECORD).read_text()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedStageError(f"{RECORD} was damaged", uri=str(stage)) from error
 
 
-def _cut(stage: Path, move: Move) -> None:
-    """Give back the space of what was copied."""
-    for name, length in move.cuts:
-        path = stage / name
-        if not length:
-            path.unlink(missing_ok=True)
-        elif path.stat().st_size > length:
-            os.truncate(path, length)
+def _append(file: IO[bytes], done: _Progress, data: Iterable[Data]) -> _Progress:
+    """The progress once `data` is written."""
+    size, crc = done.size, done.crc32
+    for chunk in data:
+        file.write(chunk)
+        size, crc = size + len(chunk), isal_zlib.crc32(chunk, crc)
+    return replace(done, size=size, crc32=crc)
+
+
+def _record(stage: Path, file: IO[bytes], done: _Progress) -> None:
+    """Make progress durable: the bytes first."""
+    file.flush()
+    os.fsync(file.fileno())
+    write_durably(stage / RECORD, json.dumps(to_json(done)).encode())

@@ -1,28 +1,27 @@
 """Cloud-Optimized GeoTIFF, written from blocks that the workers encode.
 
-Each tile becomes one part: its encoded blocks, full resolution first, then its overviews.
-Publishing encodes the top of the pyramid, writes header and directories, and strings the parts
-together; what has been copied is cut off its part, so that stage and output together stay near the
-output's size.
+Each tile becomes one part: its encoded blocks, those of its overviews first. Publishing encodes the
+top of the pyramid, writes header and directories, and strings the parts together; what has been
+copied is cut off its part, so that stage and output together stay near the output's size.
 
-    stage/parts/0000012.part      | level 0 | level 1 | ... | sizes of all blocks | their number |
-    stage/seeds/0000012.seed      the tile's share of the first level it cannot make alone
-    stage/top/3.blocks            a level that no tile makes alone, row-major
-    stage/sizes.npz               the sizes of all blocks: from here on parts may shrink
+    stage/parts/0000012.part      a tile's blocks, last one first (see `parts`)
+    stage/seeds/3.5.9.seed        a tile's share of the first level it cannot make alone
+    stage/top/3.7.2.part          a part of a level that no tile makes alone
+    stage/pieces.npz              sizes and checksums of all blocks: from here on parts may shrink
     stage/output.tif              being strung together
     stage/assembled.json          how far, and the checksum of what is there
 """
 
 from __future__ import annotations
 
-import io
-import os
+import itertools
+import shutil
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
 from pipeline.codec import Encoded, codec, encode_block, encode_mask
@@ -34,8 +33,18 @@ from pipeline.kernel import Fine
 from pipeline.plan import Plan
 from pipeline.pyramid import BLOCK
 from pipeline.radiometry import dataset_mask
-from pipeline.sinks.assembly import Move, assemble, is_assembled
-from pipeline.stage import sync_directory, write_durably
+from pipeline.sinks.assembly import Verbatim, assemble, in_steps, is_assembled
+from pipeline.sinks.parts import (
+    Index,
+    Piece,
+    load_table,
+    part_name,
+    placed,
+    read_index,
+    save_table,
+    write_part,
+)
+from pipeline.stage import sync_directory
 from pipeline.statistics import add_up
 from pipeline.template import holds_nodata, template, xmp_packet
 from pipeline.tiff import (
@@ -52,10 +61,7 @@ from pipeline.tiff import (
     mask_entries,
 )
 from pipeline.tiling import Tile, Window
-from pipeline.top import Level, seed_name, tile_pyramid, top_strips, write_seed
-
-Sizes = dict[int, NDArray[np.int64]]
-"""By level: (block, 2) bytes of each block and of its mask, row-major over the whole image."""
+from pipeline.top import Part, part_side, tile_pyramid, upper_parts, write_seed
 
 
 def claims(target: Path) -> bool:
@@ -110,32 +116,22 @@ def write(stage: Path, plan: Plan, tile: Tile, fine: Fine) -> tuple[Staged, ...]
     """Encode a tile's blocks and those of its overviews into one part."""
     pyramid = tile_pyramid(plan, tile, fine)
     own, seed = pyramid[: plan.tile_levels + 1], pyramid[plan.tile_levels + 1 :]
-    records = [record for level in own for record in _records(plan, level)]
-    sizes = np.array([size for size, _ in records], "<u4")
-    footer = sizes.tobytes() + struct.pack("<I", len(sizes))
-    name = _part_name(tile.index)
-    part = write_durably(stage / name, *(data for _, parts in records for data in parts), footer)
-    staged = [Staged(name, part.size, part.crc32)]
-    return (*staged, *(write_seed(stage, tile, level) for level in seed))
+    pieces = [piece for level in reversed(own) for piece in _pieces(plan, level)]
+    part = write_part(stage, part_name(tile.index), pieces)
+    return (part, *(write_seed(stage, one) for one in seed))
 
 
-def _part_name(index: int) -> str:
-    return f"parts/{index:07d}.part"
-
-
-def _records(plan: Plan, level: Level) -> Iterator[tuple[tuple[int, int], tuple[Encoded, ...]]]:
-    """((block bytes, mask bytes), framed block and mask) in row-major order."""
+def _pieces(plan: Plan, part: Part) -> Iterator[tuple[Encoded, ...]]:
+    """Blocks in row-major order, each followed by its mask's if there is one; framed."""
     scheme, alpha = codec(plan.output.compress), plan.profile.alpha
-    height, width = level.pixels.shape[1:]
+    height, width = part.pixels.shape[1:]
     for block in Window(0, 0, height, width).blocks(BLOCK):
         here = (slice(None), *block.slices)
-        image = encode_block(level.pixels[here], scheme)
-        if not plan.profile.mask:
-            yield (len(image), 0), _framed(image)
-            continue
-        valid = None if level.valid is None else level.valid[here]
-        mask = encode_mask(dataset_mask(valid, alpha=alpha, shape=block.shape))
-        yield (len(image), len(mask)), _framed(image) + _framed(mask)
+        yield _framed(encode_block(part.pixels[here], scheme))
+        if plan.profile.mask:
+            valid = None if part.valid is None else part.valid[here]
+            mask = dataset_mask(valid, alpha=alpha, shape=block.shape)
+            yield _framed(encode_mask(mask))
 
 
 def _framed(data: Encoded) -> tuple[Encoded, ...]:
@@ -145,17 +141,18 @@ def _framed(data: Encoded) -> tuple[Encoded, ...]:
 
 def publish(stage: Path, plan: Plan, receipts: Mapping[int, Receipt], target: Path) -> None:
     """String the parts together and rename the result to `target`."""
-    sizes = _sizes(stage, plan)
-    layout = _layout(plan, receipts, sizes)
+    table = _table(stage, plan)
+    layout = _layout(plan, receipts, table)
     output = stage / "output.tif"
-    if not is_assembled(stage, target, layout.size):
-        assemble(stage, output, layout.header, _moves(plan, sizes))
+    if not is_assembled(stage, target):
+        pieces = placed(partial(_in_order, plan, table))
+        assemble(stage, output, layout.header, in_steps(pieces, layout.size), Verbatim(stage))
         assert output.stat().st_size == layout.size, (output.stat().st_size, layout.size)
         output.replace(target)
     sync_directory(target.parent)
 
 
-def _layout(plan: Plan, receipts: Mapping[int, Receipt], sizes: Sizes) -> Layout:
+def _layout(plan: Plan, receipts: Mapping[int, Receipt], table: Sequence[Index]) -> Layout:
     """The header, which depends on metadata, statistics and the sizes of blocks only."""
     scheme = codec(plan.output.compress)
     bands = range(len(plan.profile.bands)) if plan.output.statistics else ()
@@ -172,118 +169,70 @@ def _layout(plan: Plan, receipts: Mapping[int, Receipt], sizes: Sizes) -> Layout
             compression=(scheme.scheme, scheme.predictor(np.dtype(plan.profile.dtype))),
             extra=scheme.extra,
         )
-        images.append(Image(level, False, entries, sizes[level][:, 0]))
+        counts = table[level][..., 0].astype(np.int64) - FRAME
+        images.append(Image(level, False, entries, counts[..., 0].ravel()))
         if plan.profile.mask:
             entries = mask_entries(shape, level=level)
-            images.append(Image(level, True, entries, sizes[level][:, 1]))
+            images.append(Image(level, True, entries, counts[..., 1].ravel()))
     return lay_out(images)
 
 
-def _sizes(stage: Path, plan: Plan) -> Sizes:
-    """The sizes of all blocks; the first call makes the top of the pyramid and saves them."""
-    saved = stage / "sizes.npz"
-    if not saved.exists():
-        found = _top(stage, plan) | _sizes_of_parts(stage, plan)
-        buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **{str(level): a for level, a in found.items()})
-        write_durably(saved, buffer.getvalue())
-        sync_directory(stage)
-    for index in range(len(plan.tiling)):
-        (stage / seed_name(index)).unlink(missing_ok=True)
-    with np.load(saved, allow_pickle=False) as arrays:
-        return {int(level): arrays[level] for level in arrays.files}
+def _table(stage: Path, plan: Plan) -> Sequence[Index]:
+    """By level: (row, column, block and mask, 2) sizes and checksums of all blocks with frames.
+
+    The first call makes the top of the pyramid and saves what it has found.
+    """
+    saved = load_table(stage)
+    if saved is None:
+        for part in upper_parts(stage, plan):
+            write_part(stage, _top_name(part.level, part.row, part.column), [*_pieces(plan, part)])
+        sync_directory(stage / "top")
+        saved = save_table(stage, _gathered(stage, plan))
+    shutil.rmtree(stage / "seeds", ignore_errors=True)
+    return saved
 
 
-def _top(stage: Path, plan: Plan) -> Sizes:
-    """Encode the levels that no tile makes alone, each into a file of its own."""
-    sizes: dict[int, list[tuple[int, int]]] = {}
-    for path in (stage / "top").iterdir():
-        path.unlink()
-    for strip in top_strips(stage, plan):
-        with _top_file(stage, strip.level).open("ab") as file:
-            for size, parts in _records(plan, strip):
-                file.writelines(parts)
-                sizes.setdefault(strip.level, []).append(size)
-            file.flush()
-            os.fsync(file.fileno())
-    return {level: np.array(found, np.int64) for level, found in sizes.items()}
+def _top_name(level: int, row: int, column: int) -> str:
+    """Where a part of a level above the tiles' own lies within the stage."""
+    return f"top/{level}.{row}.{column}.part"
 
 
-def _top_file(stage: Path, level: int) -> Path:
-    return stage / "top" / f"{level}.blocks"
-
-
-def _sizes_of_parts(stage: Path, plan: Plan) -> Sizes:
-    """The sizes of the blocks that tiles made, gathered from the footers of their parts."""
-    grids = {
-        level: np.zeros((*blocks(plan.levels[level]), 2), np.int64)
-        for level in range(plan.tile_levels + 1)
-    }
+def _gathered(stage: Path, plan: Plan) -> Sequence[Index]:
+    """The table, from the indexes of all parts."""
+    planes = 2 if plan.profile.mask else 1
+    table = [np.zeros((*blocks(shape), planes, 2), np.uint32) for shape in plan.levels]
     for tile in plan.tiling:
-        found = _footer(stage / _part_name(tile.index))
-        for level, grid in grids.items():
-            rows, columns, row, column = _place(plan, tile, level)
-            block = found[: rows * columns].reshape(rows, columns, 2)
-            found = found[rows * columns :]
-            grid[row : row + rows, column : column + columns] = block
-    return {level: grid.reshape(-1, 2) for level, grid in grids.items()}
+        index = read_index(stage, part_name(tile.index), tile=tile.index)
+        for level in range(plan.tile_levels, -1, -1):
+            part = _part_of(plan, table, level, tile.row, tile.column)
+            own, index = np.split(index, [part.size // 2])
+            part[...] = own.reshape(part.shape)
+    for level in range(plan.tile_levels + 1, len(plan.levels)):
+        whole = part_side(plan, level) // BLOCK
+        rows, columns = (range(-(-length // whole)) for length in table[level].shape[:2])
+        for row, column in itertools.product(rows, columns):
+            part = _part_of(plan, table, level, row, column)
+            part[...] = read_index(stage, _top_name(level, row, column)).reshape(part.shape)
+    return table
 
 
-def _footer(part: Path) -> NDArray[np.int64]:
-    """(block, 2) sizes at the end of a part."""
-    with part.open("rb") as file:
-        file.seek(-4, os.SEEK_END)
-        (number,) = struct.unpack("<I", file.read(4))
-        file.seek(-4 - 8 * number, os.SEEK_END)
-        return np.frombuffer(file.read(8 * number), "<u4").reshape(-1, 2).astype(np.int64)
+def _part_of(plan: Plan, table: Sequence[Index], level: int, row: int, column: int) -> Index:
+    """The share of a part in the table."""
+    whole = part_side(plan, level) // BLOCK
+    rows, columns = row * whole, column * whole
+    return table[level][rows : rows + whole, columns : columns + whole]
 
 
-def _place(plan: Plan, tile: Tile, level: int) -> tuple[int, int, int, int]:
-    """(rows, columns) of a tile's blocks on a level, and the (row, column) of its first."""
-    shape = tuple(-(-side // 2**level) for side in tile.write.shape)
-    rows, columns = blocks((shape[0], shape[1]))
-    whole = plan.tiling.side // BLOCK >> level
-    return rows, columns, tile.row * whole, tile.column * whole
-
-
-def _moves(plan: Plan, sizes: Sizes) -> Iterator[Move]:
-    """What to copy, in the order of the file: smallest level first, row-major within a level."""
-    for level in range(len(plan.levels) - 1, plan.tile_levels, -1):
-        length = _framed_length(sizes[level])
-        yield Move(((f"top/{level}.blocks", 0, length),), ((f"top/{level}.blocks", 0),))
-    for level in range(plan.tile_levels, -1, -1):
-        for row in range(plan.tiling.rows):
-            yield _row_move(plan, sizes, level, row)
-
-
-def _row_move(plan: Plan, sizes: Sizes, level: int, row: int) -> Move:
-    """One level of one row of tiles: runs of blocks, line by line across the parts."""
-    first = row * plan.tiling.columns
-    tiles = [plan.tiling.tile(first + column) for column in range(plan.tiling.columns)]
-    runs: list[tuple[int, int, tuple[str, int, int]]] = []
-    cuts = []
-    for tile in tiles:
-        name = _part_name(tile.index)
-        start = sum(_framed_length(_blocks_of(plan, sizes, tile, lower)) for lower in range(level))
-        cuts.append((name, start))
-        for line, block in enumerate(_lines_of(plan, sizes, tile, level)):
-            length = _framed_length(block)
-            runs.append((line, tile.column, (name, start, length)))
-            start += length
-    return Move(tuple(run for _, _, run in sorted(runs)), tuple(cuts))
-
-
-def _lines_of(plan: Plan, sizes: Sizes, tile: Tile, level: int) -> NDArray[np.int64]:
-    """(row, column, 2) sizes of a tile's blocks on a level."""
-    rows, columns, row, column = _place(plan, tile, level)
-    grid = sizes[level].reshape(*blocks(plan.levels[level]), 2)
-    return grid[row : row + rows, column : column + columns]
-
-
-def _blocks_of(plan: Plan, sizes: Sizes, tile: Tile, level: int) -> NDArray[np.int64]:
-    return _lines_of(plan, sizes, tile, level).reshape(-1, 2)
-
-
-def _framed_length(sizes: NDArray[np.int64]) -> int:
-    """Bytes of blocks and masks with their frames; a mask of no bytes is none."""
-    return int(sizes.sum() + FRAME * np.count_nonzero(sizes))
+def _in_order(plan: Plan, table: Sequence[Index]) -> Iterator[Piece]:
+    """All blocks in the order of the file: smallest level first, row-major within a level."""
+    for level in range(len(plan.levels) - 1, -1, -1):
+        whole = part_side(plan, level) // BLOCK
+        for row, line in enumerate(table[level]):
+            for column, planes in enumerate(line.tolist()):
+                place = row // whole, column // whole
+                tile = None
+                if level <= plan.tile_levels:
+                    tile = place[0] * plan.tiling.columns + place[1]
+                name = _top_name(level, *place) if tile is None else part_name(tile)
+                for length, crc in planes:
+                    yield Piece(name, length, crc, tile)

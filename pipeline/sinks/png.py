@@ -1,20 +1,28 @@
-"""PNG, for images rather than scenes: staged as a GeoTIFF, then written row by row by GDAL.
+"""PNG, for images rather than scenes: put together from slabs that the workers encode.
 
-PNG cannot be written in pieces, so tiles are staged the way a GeoTIFF is, without overviews, and
-copied at the end. GDAL streams the rows: memory does not grow with the image.
+The pixels of a PNG are one stream of filtered rows. Tiles are staged in slabs of 64 rows, each a
+small PNG of its own; publishing joins the slabs of each 64 rows of the image, packs them again and
+gives their space back. What describes the image is lifted from a tiny PNG that GDAL writes.
+
+    stage/parts/0000012.part      a tile's slabs, last one first (see `parts`)
+    stage/pieces.npz              sizes and checksums of all slabs: from here on parts may shrink
+    stage/output.png              being put together
+    stage/assembled.json          how far, and the checksum of what is there
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from dataclasses import replace
+import struct
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
-import rasterio
-import rasterio.shutil
-from rasterio._err import CPLE_BaseError
-from rasterio.errors import RasterioError
+import imagecodecs
+import numpy as np
+from isal import isal_zlib
 
 from pipeline.errors import PlanError
 from pipeline.fate import Fate
@@ -22,16 +30,40 @@ from pipeline.fate import fates as all_fates
 from pipeline.journal import Receipt, Staged
 from pipeline.kernel import Fine
 from pipeline.plan import Plan
-from pipeline.sinks import cog
-from pipeline.stage import sync_directory, unique
+from pipeline.radiometry import Pixels
+from pipeline.sinks.assembly import LEAST_STEP, STEPS, Data, assemble, is_assembled
+from pipeline.sinks.cog import check_file
+from pipeline.sinks.parts import (
+    Index,
+    Piece,
+    load_table,
+    part_name,
+    placed,
+    read_index,
+    save_table,
+    take,
+    write_part,
+)
+from pipeline.sinks.png_bytes import (
+    LAST_BLOCK,
+    LEVEL,
+    PROFILE,
+    Packing,
+    around,
+    chunk,
+    encode,
+    filtered,
+    packing_of,
+)
+from pipeline.stage import sync_directory
 from pipeline.tiling import Tile
 
-MAX_SIDE = 2**31 - 1
-"""Most rows or columns that the PNG standard allows."""
+MAX_SIDE = 1_000_000
+"""Most rows or columns that libpng, and so nearly everyone, reads."""
 LOST = ("coordinate", "transform", "ground", "RPCs", "AREA", "mask", "units", "scales", "band ")
 """Beginnings of what a PNG has no place for."""
-PROFILE = "COLOR_PROFILE"
-"""Metadata domain of the ICC profile, primaries and gamma."""
+SLAB = 64
+"""Rows of a slab; divides the side of every tile."""
 
 
 def claims(target: Path) -> bool:
@@ -41,7 +73,7 @@ def claims(target: Path) -> bool:
 
 def check(plan: Plan, target: Path) -> None:
     """Raise PlanError for what a PNG cannot hold, or if `target` is a directory."""
-    cog.check_file(target)
+    check_file(target)
     bands, dtype = len(plan.profile.bands), plan.profile.dtype
     if dtype not in ("uint8", "uint16"):
         raise PlanError(f"PNG holds uint8 or uint16, not {dtype}; write .tif or .zarr")
@@ -51,6 +83,12 @@ def check(plan: Plan, target: Path) -> None:
         raise PlanError(f"the last of {bands} bands of a PNG is alpha; select others with --bands")
     if max(plan.tiling.shape) > MAX_SIDE:
         raise PlanError(f"PNG holds at most {MAX_SIDE} rows and columns; write .tif or .zarr")
+    try:
+        around(plan)
+    except OSError as error:
+        raise PlanError(
+            f"its metadata cannot be written to a PNG ({error})", uri=plan.profile.uri
+        ) from error
 
 
 def fates(plan: Plan) -> tuple[Fate, ...]:
@@ -66,46 +104,92 @@ def _fate(fate: Fate) -> Fate:
     return fate
 
 
-def begin(stage: Path, plan: Plan) -> None:
-    """As for a GeoTIFF."""
-    cog.begin(stage, _as_tiff(plan))
+def begin(stage: Path, plan: Plan) -> None:  # noqa: ARG001 - the plan is of use to other sinks
+    """Make the directory."""
+    (stage / "parts").mkdir(exist_ok=True)
 
 
 def write(stage: Path, plan: Plan, tile: Tile, fine: Fine) -> tuple[Staged, ...]:
-    """As for a GeoTIFF."""
-    return cog.write(stage, _as_tiff(plan), tile, fine)
+    """Encode a tile's slabs into one part."""
+    pixels = fine.pixels.transpose(1, 2, 0)
+    slabs = [pixels[row : row + SLAB] for row in range(0, len(pixels), SLAB)]
+    pieces = [(encode(slab, packing_of(plan), level=LEVEL),) for slab in slabs]
+    return (write_part(stage, part_name(tile.index), pieces),)
 
 
-def publish(stage: Path, plan: Plan, receipts: Mapping[int, Receipt], target: Path) -> None:
-    """Copy the staged GeoTIFF into a PNG and rename it to `target`."""
-    staged = stage / "image.tif"
-    if not staged.exists():
-        cog.publish(stage, _as_tiff(plan), receipts, staged)
-    output = stage / f"{unique()}.png"
-    try:
-        with rasterio.Env(GDAL_PAM_ENABLED="NO"):
-            rasterio.shutil.copy(
-                staged, output, driver="PNG", WRITE_METADATA_AS_TEXT="YES", **_colours(plan)
-            )
-    except (RasterioError, CPLE_BaseError) as error:
-        output.unlink(missing_ok=True)
-        raise OSError(f"GDAL could not write the PNG: {error}") from error
-    with output.open("rb") as file:
-        os.fsync(file.fileno())
-    output.replace(target)
+def publish(
+    stage: Path,
+    plan: Plan,
+    receipts: Mapping[int, Receipt],  # noqa: ARG001 - of use to other sinks
+    target: Path,
+) -> None:
+    """Put the PNG together and rename it to `target`."""
+    table = load_table(stage) or save_table(stage, _gathered(stage, plan))
+    header, end = around(plan)
+    output = stage / "output.png"
+    if not is_assembled(stage, target):
+        pieces = placed(partial(_in_order, plan, table))
+        joiner = _Rows(stage, plan.tiling.columns, packing_of(plan), end)
+        assemble(stage, output, header, _in_steps(pieces, plan), joiner)
+        output.replace(target)
     sync_directory(target.parent)
 
 
-def _colours(plan: Plan) -> dict[str, str]:
-    """Creation options that carry primaries and gamma.
-
-    The ICC profile comes with the staged GeoTIFF; GDAL 3.10 garbles one that is given as an option.
-    """
-    found = plan.fine.tags.get(PROFILE, {})
-    return {name: value for name, value in found.items() if not name.startswith("SOURCE_ICC")}
+def _gathered(stage: Path, plan: Plan) -> Sequence[Index]:
+    """(tile, slab, 2) sizes and checksums, from the indexes of all parts."""
+    return [read_index(stage, part_name(t.index), tile=t.index) for t in plan.tiling]
 
 
-def _as_tiff(plan: Plan) -> Plan:
-    """The plan of the GeoTIFF that is staged."""
-    output = replace(plan.output, compress="zstd", overviews="none", statistics=False)
-    return replace(plan, output=output)
+def _in_order(plan: Plan, table: Sequence[Index]) -> Iterator[Piece]:
+    """All slabs in the order of the image."""
+    for first in range(0, len(plan.tiling), plan.tiling.columns):
+        row = range(first, first + plan.tiling.columns)
+        for slab in range(len(table[first])):
+            for tile in row:
+                length, crc = table[tile][slab].tolist()
+                yield Piece(part_name(tile), length, crc, tile)
+
+
+def _in_steps(pieces: Iterator[Piece], plan: Plan) -> Iterator[list[Piece]]:
+    """Whole rows of slabs. DEFLATE starts anew with each step, so it must not depend on tiles."""
+    height, width = plan.tiling.shape
+    row = SLAB * width * len(plan.profile.bands) * np.dtype(plan.profile.dtype).itemsize
+    rows = max(height // SLAB // STEPS, LEAST_STEP // row, 1)
+    while step := [*islice(pieces, rows * plan.tiling.columns)]:
+        yield step
+
+
+@dataclass
+class _Rows:
+    """Slabs become rows of the image, filtered and packed."""
+
+    stage: Path
+    """Where the slabs lie."""
+    columns: int
+    """Of tiles."""
+    packing: Packing
+    """How rows are filtered and packed."""
+    after: bytes
+    """What stands behind the pixels."""
+    state: int = 1
+    """Adler-32 of the filtered rows so far, which ends their stream."""
+
+    def join(self, pieces: Sequence[Piece]) -> Iterator[Data]:
+        """A piece of DEFLATE that ends on a byte, in chunks of the PNG."""
+        packer = self.packing.packer()
+        for first in range(0, len(pieces), self.columns):
+            rows = filtered(self._slabs(pieces[first : first + self.columns]), self.packing)
+            self.state = isal_zlib.adler32(rows, self.state)
+            if packed := packer.compress(rows):
+                yield chunk(b"IDAT", packed)
+        yield chunk(b"IDAT", packer.flush(zlib.Z_FULL_FLUSH))
+
+    def end(self) -> Data:
+        """The last bytes of the stream, and all chunks behind it."""
+        last = LAST_BLOCK + struct.pack(">I", self.state)
+        return chunk(b"IDAT", last) + self.after
+
+    def _slabs(self, pieces: Sequence[Piece]) -> Pixels:
+        """(y, x, band) pixels of neighbours in one row."""
+        slabs = [imagecodecs.png_decode(b"".join(take(self.stage, [p]))) for p in pieces]
+        return np.concatenate([np.atleast_3d(slab) for slab in slabs], axis=1)

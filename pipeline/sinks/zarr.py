@@ -30,10 +30,10 @@ from pipeline.sinks.zarr_layout import (
 )
 from pipeline.sinks.zarr_place import previous, put_in_place, remove, take_away
 from pipeline.sinks.zarr_store import describe
-from pipeline.stage import sync_directory, write_durably
+from pipeline.stage import is_whole, sync_directory, write_durably
 from pipeline.statistics import Statistics, add_up
 from pipeline.tiling import Tile
-from pipeline.top import Level, tile_pyramid, top_strips, write_seed
+from pipeline.top import Part, tile_pyramid, upper_parts, write_seed
 
 STORE = "output.zarr"
 """The store being written, within the stage."""
@@ -113,16 +113,12 @@ def write(stage: Path, plan: Plan, tile: Tile, fine: Fine) -> tuple[Staged, ...]
     """Make a tile durable: its shards of all levels that it makes alone, and its seed."""
     levels = tile_pyramid(plan, tile, fine)
     own, seeds = levels[: plan.tile_levels + 1], levels[plan.tile_levels + 1 :]
-    staged = [
-        item
-        for part in own
-        for item in _write_part(stage, plan, part, column=tile.write.x >> part.level)
-    ]
-    return (*staged, *(write_seed(stage, tile, seed) for seed in seeds))
+    staged = [item for part in own for item in _write_part(stage, plan, part)]
+    return (*staged, *(write_seed(stage, seed) for seed in seeds))
 
 
-def _write_part(stage: Path, plan: Plan, part: Level, *, column: int) -> Iterator[Staged]:
-    for key, data in encode(plan, part, column=column):
+def _write_part(stage: Path, plan: Plan, part: Part) -> Iterator[Staged]:
+    for key, data in encode(plan, part):
         yield _write_object(stage, key, data)
 
 
@@ -167,40 +163,34 @@ def publish(stage: Path, plan: Plan, receipts: Mapping[int, Receipt], target: Pa
 def _confirm(plan: Plan, target: Path) -> None:
     """Called again after the last rename: fine if the target is this plan's."""
     if _plan_of(target) != plan.digest:
-        raise DamagedStageError(
-            "its staged store has vanished; run the same command again", uri=str(target)
-        )
+        raise DamagedStageError("its staged store has vanished", uri=str(target))
     remove(previous(target))
 
 
 def _check_complete(stage: Path, plan: Plan, receipts: Mapping[int, Receipt], target: Path) -> None:
-    """Raise DamagedStageError unless all that was recorded is there: nothing of it is removed."""
+    """Raise DamagedStageError unless the store holds all that was recorded, as it was written."""
     lost = [
         tile.index
         for tile in plan.tiling
-        if tile.index not in receipts
-        or not all(_has_size(stage / file.name, file.size) for file in receipts[tile.index].files)
+        if tile.index not in receipts or not _is_there(stage, receipts[tile.index])
     ]
     if lost:
         raise DamagedStageError(
-            f"lacks {len(lost)} of {len(plan.tiling)} tiles, the first is {lost[0]}; run the same "
-            "command again",
+            f"lacks {len(lost)} of {len(plan.tiling)} tiles, the first is {lost[0]}",
             uri=str(target),
+            tile=lost[0],
         )
 
 
-def _has_size(path: Path, size: int) -> bool:
-    """Whether a file is there and whole; other failures to look at it are OSError."""
-    try:
-        return path.stat().st_size == size
-    except (FileNotFoundError, NotADirectoryError):
-        return False
+def _is_there(stage: Path, receipt: Receipt) -> bool:
+    """Whether a tile's objects are; its seed is looked at, and removed, as it is used."""
+    return all(is_whole(stage, file) for file in receipt.files if file.name.startswith(STORE))
 
 
 def _finish(stage: Path, plan: Plan, receipts: Mapping[int, Receipt]) -> None:
     """Add the upper levels and the metadata, and make every name durable."""
-    for strip in top_strips(stage, plan):
-        for _ in _write_part(stage, plan, strip, column=0):
+    for part in upper_parts(stage, plan):
+        for _ in _write_part(stage, plan, part):
             pass
     objects = describe(plan, _statistics(plan, receipts))
     for key in sorted(objects, key=lambda key: (-key.count("/"), key)):  # the root last

@@ -8,8 +8,8 @@
         1/  2/  ...           groups of the same kind, each half the resolution of the one before
 
 Chunks are one band of 512 x 512 pixels. A shard is one tile of one level with all its bands, so
-that one task alone writes each object; levels that no tile can make alone have shards of one
-chunk's height. Pixels do not depend on the size of the tiles; objects do.
+that one task alone writes each object; levels that no tile can make alone have the shards of the
+last one that can. Pixels do not depend on the size of the tiles; objects do.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from pipeline.plan import Plan
 from pipeline.pyramid import BLOCK
 from pipeline.radiometry import as_code, dataset_mask
 from pipeline.serial import Json
-from pipeline.top import Level
+from pipeline.tiling import Window
+from pipeline.top import Part, part_side
 
 Array = zarr.Array[Any]
 Objects = dict[str, Buffer]
@@ -174,25 +175,21 @@ def _chunk(plan: Plan, level: int) -> tuple[int, int]:
 
 
 def _shard(plan: Plan, level: int) -> tuple[int, int]:
-    """(y, x) of a shard: a tile's part of the level, or a piece of a strip; whole chunks."""
-    side = plan.tiling.side >> level if level <= plan.tile_levels else BLOCK
+    """(y, x) of a shard: a part of the level; whole chunks."""
+    side = part_side(plan, level)
     y, x = _chunk(plan, level)
     height, width = plan.levels[level]
-    across = side if level <= plan.tile_levels else plan.tiling.side
-    return min(side, -(-height // y) * y), min(across, -(-width // x) * x)
+    return min(side, -(-height // y) * y), min(side, -(-width // x) * x)
 
 
-def encode(plan: Plan, part: Level, *, column: int) -> Iterator[tuple[str, memoryview]]:
-    """(key, bytes) of the objects that hold a part of a level, which must be whole shards.
-
-    `column` is its first column within the level.
-    """
+def encode(plan: Plan, part: Part) -> Iterator[tuple[str, memoryview]]:
+    """(key, bytes) of the objects that hold a part of a level."""
     objects: Objects = {}
-    height, width = part.pixels.shape[1:]
-    window = (slice(part.row, part.row + height), slice(column, column + width))
+    side, shape = part_side(plan, part.level), part.pixels.shape[1:]
+    window = Window(part.row * side, part.column * side, *shape).slices
     create_image(objects, plan, part.level)[:, *window] = part.pixels
     if plan.fine.mask:
-        valid = dataset_mask(part.valid, alpha=plan.profile.alpha, shape=(height, width))
+        valid = dataset_mask(part.valid, alpha=plan.profile.alpha, shape=shape)
         create_mask(objects, plan, part.level)[window] = np.where(valid, 255, 0).astype(np.uint8)
     for key in sorted(objects):
         if key.rpartition("/")[2] not in METADATA:

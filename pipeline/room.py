@@ -1,0 +1,89 @@
+"""How much disk an output will take: an upper estimate, from a few windows of the source."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.codec import codec, encode_block
+from pipeline.errors import PlanError
+from pipeline.plan import Plan, mib
+from pipeline.pyramid import BLOCK
+from pipeline.sources import Source
+from pipeline.survey import probes
+from pipeline.tiff import blocks
+
+STAGING = 1.15
+"""Stage and output at their peak over the output; 1.10 was the most that was measured."""
+APART = 8 * 2**20
+"""Bytes for what does not shrink with the output: its least step, the journal, the report."""
+LEAST_RATIO = 0.25
+"""Least that networks are expected to leave of flat drawings, whose edges grow fringes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Disk space, in bytes; upper estimates."""
+
+    output: int
+    """Of the finished output."""
+    peak: int
+    """Of output and stage together when they take most."""
+
+
+def measure_room(plan: Plan, source: Source) -> Room:
+    """What an output will take; reads the windows that were surveyed."""
+    sample = len(plan.profile.bands) * np.dtype(plan.profile.dtype).itemsize
+    mask = 1 / 8 if plan.profile.mask else 0
+    output = _pixels(plan) * (sample * _ratio(plan, source) + mask)
+    return Room(int(output), int(output * STAGING) + APART)
+
+
+def _pixels(plan: Plan) -> int:
+    """Of all levels that are written; blocks are whole ones, and empty space may not shrink."""
+    levels = plan.levels[: 1 if plan.format == "png" else None]
+    if not _is_packed(plan):
+        return sum(math.prod(blocks(shape)) * BLOCK**2 for shape in levels)
+    return sum(math.prod(shape) for shape in levels)
+
+
+def _is_packed(plan: Plan) -> bool:
+    """Whether pixels are compressed."""
+    return plan.format == "png" or plan.output.compress != "none"
+
+
+def _ratio(plan: Plan, source: Source) -> float:
+    """Encoded over plain bytes in the row of windows that packs worst.
+
+    The coarse pixels stand for the fine ones, which differ less from their neighbours.
+    """
+    if not _is_packed(plan):
+        return 1.0
+    scheme = codec("deflate" if plan.format == "png" else plan.output.compress)
+    worst = 0.0
+    for _, windows in groupby(probes(plan.profile), key=attrgetter("y")):
+        pixels = np.concatenate([source.read(window) for window in windows], axis=2)
+        worst = max(worst, len(encode_block(pixels, scheme)) / pixels.nbytes)
+    return worst if plan.categorical else max(worst, LEAST_RATIO)
+
+
+def check_disk(missing: Mapping[Path, int]) -> None:
+    """Raise PlanError if the bytes that outputs still need do not fit their disks together."""
+    disks: dict[int, int] = {}
+    for target, size in missing.items():
+        device = target.parent.stat().st_dev
+        disks[device] = disks.get(device, 0) + max(size, 0)
+        total, _, free = shutil.disk_usage(target.parent)
+        if total and disks[device] > free:  # /proc and its like have no size: writing will fail
+            raise PlanError(
+                f"the output and its stage may take {mib(disks[device])} more, {target.parent} has "
+                f"{mib(free)} free; make room, choose another place or fewer --bands",
+                uri=str(target),
+            )

@@ -134,7 +134,8 @@ def _infer(
         for values, band in zip(light, group, strict=True):
             keep = exact[band]
             if keep is not None:
-                values[source][keep[target]] = 0  # overwritten below: must not count as clipped
+                # overwritten below: must not count as clipped
+                np.copyto(values[source], 0, where=keep[target])
             clipped += radiometry.from_network(values[source], band=band, into=fine[band][target])
     for band, keep in exact.items():
         if keep is not None:

@@ -17,7 +17,7 @@ Method = Literal["average", "nearest", "mode"]
 
 BLOCK = 512
 """Side of the blocks of tiled outputs, and of the smallest tile."""
-STRIP = 64
+STRIP = 128
 """Rows that are halved at once; even."""
 
 
@@ -101,27 +101,35 @@ def _mean(pixels: Pixels) -> Pixels:
 
 
 def _masked_mean(pixels: Pixels, valid: Mask, nodata: float | None) -> tuple[Pixels, Mask]:
-    """Means of the valid among 2 x 2; where none is, the first pixel stays as it is."""
-    dtype = _accumulator(pixels.dtype)
-    total = _sums(np.where(valid, pixels, 0), dtype)
-    count = _sums(valid, np.dtype(np.int32))
-    some, divisor = count > 0, np.maximum(count, 1)
-    if pixels.dtype.kind == "f":
-        mean = total / divisor
-    else:
-        mean = (2 * total.astype(np.int64) + divisor) // (2 * divisor)
-    means = avoid_nodata(mean.astype(pixels.dtype), nodata)
-    return np.where(some, means, pixels[:, ::2, ::2]), some
+    """Means of the valid among 2 x 2; where none is, the first pixel stays as it is.
+
+    Edges of gaps are few: their sums are gathered, all other means are those of four valid pixels.
+    """
+    four = _four(valid)
+    every, some = np.logical_and.reduce(four), np.logical_or.reduce(four)
+    with np.errstate(over="ignore", invalid="ignore"):  # of what gaps hold
+        means = avoid_nodata(_mean(pixels), nodata)
+    np.copyto(means, pixels[:, ::2, ::2], where=~some)
+    edge = some & ~every
+    if edge.any():
+        dtype = np.dtype(np.float64 if pixels.dtype.kind == "f" else np.int64)
+        good = np.stack([one[edge] for one in four])
+        values = np.stack([one[edge] for one in _four(pixels)]).astype(dtype)
+        total, count = np.where(good, values, 0).sum(axis=0), good.sum(axis=0)
+        mean = total / count if dtype.kind == "f" else (2 * total + count) // (2 * count)
+        means[edge] = avoid_nodata(mean.astype(pixels.dtype), nodata)
+    return means, some
+
+
+def _four(values: Pixels) -> list[Pixels]:
+    """The pixels of each 2 x 2, in row-major order."""
+    return [values[:, i::2, j::2] for i in (0, 1) for j in (0, 1)]
 
 
 def _mode(pixels: Pixels, valid: Mask | None) -> tuple[Pixels, Mask | bool]:
     """The most frequent valid value among 2 x 2, the first in row-major order on a tie."""
-    four = np.stack([pixels[:, i::2, j::2] for i in (0, 1) for j in (0, 1)])
-    good = (
-        np.ones(four.shape, bool)
-        if valid is None
-        else np.stack([valid[:, i::2, j::2] for i in (0, 1) for j in (0, 1)])
-    )
+    four = np.stack(_four(pixels))
+    good = np.ones(four.shape, bool) if valid is None else np.stack(_four(valid))
     votes = np.stack([((four == one) & good).sum(axis=0) for one in four]) * good
     chosen = np.take_along_axis(four, votes.argmax(axis=0)[None], axis=0)[0]
     return chosen, True if valid is None else np.asarray(good.any(axis=0))

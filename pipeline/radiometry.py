@@ -25,7 +25,7 @@ SUPPORTED = (
 
 HUGE = 1e37
 """Floats from here on, such as undeclared gaps of -3.4e38, would overflow in a network."""
-STRIP = 128
+STRIP = 256
 """Rows that are turned into the output's values at once."""
 MAGIC = np.float32(1.5 * 2**23)
 """From here on float32 holds whole numbers only: to add it is to round, halves to even."""
@@ -195,7 +195,8 @@ def validity(profile: Profile, pixels: Pixels, mask: Mask | None) -> Mask | None
 
 def replicate(values: NDArray[Any], *, scale: int) -> NDArray[Any]:
     """Nearest neighbour on the last two axes: each pixel becomes scale x scale equal ones."""
-    return values.repeat(scale, axis=-2).repeat(scale, axis=-1)
+    # columns first: rows are copied as a whole, columns one by one
+    return values.repeat(scale, axis=-1).repeat(scale, axis=-2)
 
 
 def dataset_mask(valid: Mask | None, *, alpha: int | None, shape: tuple[int, int]) -> Mask:

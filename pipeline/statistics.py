@@ -16,6 +16,9 @@ import numpy as np
 from pipeline.pyramid import BLOCK
 from pipeline.radiometry import Mask, Pixels
 
+ROWS = 32
+"""Rows of a block that are summed at once: as floats they stay close to the core."""
+
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
@@ -77,26 +80,26 @@ def add_up(parts: Iterable[Statistics]) -> Statistics:
 
 
 def _of_block(block: Pixels, valid: Mask | None) -> Statistics:
-    values = block.ravel() if valid is None else block[valid]
+    values = block if valid is None else block[valid][None]
     if not values.size:
         return Statistics(total=block.size)
-    total, squares = _sums(values)
+    exact = values.dtype.kind != "f" and values.dtype.itemsize <= 2
+    total, squares = _whole_sums(values) if exact else _real_sums(values)
     return Statistics(
         values.size, block.size, float(values.min()), float(values.max()), total, squares
     )
 
 
-def _sums(values: Pixels) -> tuple[Fraction, Fraction]:
-    """(sum, sum of squares); exact for integers of up to 16 bits, in float64 for all others."""
-    if values.dtype.kind != "f" and values.dtype.itemsize <= 2:
-        wide = np.dtype(np.uint32 if values.dtype.kind == "u" else np.int32)
-        squares = np.multiply(values, values, dtype=wide)
-        # a row of 512 16-bit values still fits 32 bits, which are summed twice as fast
-        rows = values.reshape(-1, BLOCK).sum(axis=1, dtype=wide) if _rows(values) else values
-        return Fraction(int(rows.sum(dtype=np.int64))), Fraction(int(squares.sum(dtype=np.int64)))
-    reals = values.astype(np.float64)
+def _whole_sums(values: Pixels) -> tuple[Fraction, Fraction]:
+    """(sum, sum of squares) of integers of up to 16 bits: exact, in whatever order."""
+    total = squares = 0.0
+    for row in range(0, len(values), ROWS):
+        reals = values[row : row + ROWS].astype(np.float64).ravel()
+        total, squares = total + float(reals.sum()), squares + float(reals @ reals)
+    return Fraction(total), Fraction(squares)
+
+
+def _real_sums(values: Pixels) -> tuple[Fraction, Fraction]:
+    """(sum, sum of squares) in float64, in the order that the shape of the block gives."""
+    reals = values.ravel().astype(np.float64)
     return Fraction(float(reals.sum())), Fraction(float((reals * reals).sum()))
-
-
-def _rows(values: Pixels) -> bool:
-    return values.size % BLOCK == 0

@@ -103,12 +103,18 @@ def fates(profile: Profile, provenance: Provenance) -> tuple[Fate, ...]:
         Fate("data type", "kept", profile.dtype),
         *([Fate("bits a sample", "changed", _all_bits(profile))] if profile.bits else []),
         *([Fate("nodata", "kept", f"{profile.nodata}")] if profile.nodata is not None else []),
-        *([Fate("mask", "kept", "by nearest neighbour")] if profile.mask else []),
+        *([_mask_fate(profile)] if profile.mask else []),
         *([Fate("alpha", "kept", "by nearest neighbour")] if profile.alpha is not None else []),
         *([Fate("palette", "kept")] if profile.colormap else []),
         *_band_fates(profile),
         *_tag_fates(profile, provenance),
     )
+
+
+def _mask_fate(profile: Profile) -> Fate:
+    if profile.alpha is None:
+        return Fate("mask", "kept", "by nearest neighbour")
+    return Fate("mask", "changed", "by nearest neighbour; what is transparent is masked too")
 
 
 def _all_bits(profile: Profile) -> str:

@@ -32,6 +32,9 @@ NODATA = ("_FillValue", "missing_value", "fill_value", "nodata")
 STORED = ("chunks", "preferred_chunks", "chunksizes", "shards", "source", "original_shape")
 """Encoding that describes the coarse array's storage."""
 
+DERIVED = ("xc", "yc")
+"""Coordinates of each pixel that rioxarray works out of a rotated GeoTransform."""
+
 
 @dataclass(frozen=True, slots=True)
 class Labels:
@@ -68,7 +71,8 @@ class Labels:
     def _coordinates(self, scale: int, height: int, width: int) -> dict[str, Any]:
         """Coordinates of the finer grid; those of bands and scalars as they are."""
         axes = self.array.dims[-2:]
-        kept = {str(n): c for n, c in self.array.coords.items() if n not in (*axes, self.mapping)}
+        gone = (*axes, *DERIVED, self.mapping)
+        kept = {str(n): c for n, c in self.array.coords.items() if n not in gone}
         if self.mapping is not None:
             kept[self.mapping] = self._fine_mapping(scale)
         if self.affine is None or not set(axes) <= set(self.array.coords):
@@ -105,24 +109,48 @@ def read_labels(array: xr.DataArray) -> Labels:
     uri = str(array.name or "array")
     check_dims(array.dims, uri=uri)
     axes = array.dims[-2:]
-    lost = [str(n) for n, c in array.coords.items() if set(c.dims) & set(axes) and n not in axes]
+    declared = parse_geotransform(_geotransform(array), uri=uri)
+    if declared is not None and set(DERIVED) <= set(array.coords):
+        declared = _where_pixels_say(declared, array)
+    known = (*axes, *(DERIVED if declared else ()))
+    lost = [str(n) for n, c in array.coords.items() if set(c.dims) & set(axes) and n not in known]
     if lost:
         raise SourceError(
             f"has coordinates along its pixels, which a finer grid would need too: "
             f"{', '.join(lost)}; drop_vars() them or resample to a regular grid",
             uri=uri,
         )
-    mapping = _mapping(array)
-    attributes: Mapping[str, Any] = {} if mapping is None else array.coords[mapping].attrs
-    declared = parse_geotransform(attributes.get("GeoTransform"), uri=uri)
     y, x = (_numbers(array, axis, uri) for axis in axes)
-    return Labels(array, mapping, choose_affine(declared, y, x, uri=uri), _nodata(array))
+    return Labels(array, _mapping(array), choose_affine(declared, y, x, uri=uri), _nodata(array))
 
 
 def _mapping(array: xr.DataArray) -> str | None:
     """Name of the grid mapping coordinate."""
     named = (array.encoding.get("grid_mapping"), array.attrs.get("grid_mapping"), "spatial_ref")
     return next((str(name) for name in named if name is not None and name in array.coords), None)
+
+
+def _where_pixels_say(declared: Affine6, array: xr.DataArray) -> Affine6 | None:
+    """A rotated transform moved to the coordinates of the pixels, which a cut changes and the
+    attribute does not follow; None where they are not those of such a grid."""
+    x, y = (array.coords[name].values for name in DERIVED)
+    if x.shape != array.shape[-2:] or x.shape != y.shape or not x.size:
+        return None
+    a, b, _, d, e, _ = declared
+    moved = (a, b, x[0, 0] - (a + b) / 2, d, e, y[0, 0] - (d + e) / 2)
+    rows, columns = (np.arange(side) + 0.5 for side in x.shape)
+    here = (p * columns[None] + q * rows[:, None] + r for p, q, r in (moved[:3], moved[3:]))
+    pixel = max(abs(a) + abs(b), abs(d) + abs(e))
+    same = all(
+        np.allclose(u, v, rtol=0, atol=1e-3 * pixel) for u, v in zip(here, (x, y), strict=True)
+    )
+    return moved if same else None
+
+
+def _geotransform(array: xr.DataArray) -> object:
+    """The attribute GeoTransform of the grid mapping; None where there is none."""
+    mapping = _mapping(array)
+    return None if mapping is None else array.coords[mapping].attrs.get("GeoTransform")
 
 
 def _numbers(array: xr.DataArray, axis: Any, uri: str) -> Reals | None:

@@ -16,6 +16,7 @@ from pipeline.codec import codec, encode_block
 from pipeline.errors import PlanError
 from pipeline.plan import Plan, mib
 from pipeline.pyramid import BLOCK
+from pipeline.radiometry import Pixels
 from pipeline.sources import Source
 from pipeline.survey import probes
 from pipeline.tiff import blocks
@@ -25,7 +26,10 @@ STAGING = 1.15
 APART = 8 * 2**20
 """Bytes for what does not shrink with the output: its least step, the journal, the report."""
 LEAST_RATIO = 0.25
-"""Least that networks are expected to leave of flat drawings, whose edges grow fringes."""
+"""Least that networks are expected to leave of flat pictures."""
+FEW = {1: 64, 2: 1024}
+"""Distinct values, by bytes of a sample, below which a network makes many of few: the coarse pixels
+tell nothing then of how the fine ones pack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +74,16 @@ def _ratio(plan: Plan, source: Source) -> float:
     worst = 0.0
     for _, windows in groupby(probes(plan.profile), key=attrgetter("y")):
         pixels = np.concatenate([source.read(window) for window in windows], axis=2)
-        worst = max(worst, len(encode_block(pixels, scheme)) / pixels.nbytes)
-    return worst if plan.categorical else max(worst, LEAST_RATIO)
+        packed = len(encode_block(pixels, scheme)) / pixels.nbytes
+        worst = max(worst, packed if plan.categorical else _after_network(pixels, packed))
+    return worst
+
+
+def _after_network(pixels: Pixels, packed: float) -> float:
+    """What is left of pixels that packed to that share, once a network has refined them."""
+    if len(np.unique(pixels)) < FEW.get(pixels.itemsize, 0):
+        return 1.0
+    return max(packed, LEAST_RATIO)
 
 
 def check_disk(missing: Mapping[Path, int]) -> None:

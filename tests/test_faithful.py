@@ -10,6 +10,7 @@ import rasterio
 from fakes import texture, write_tif
 from PIL import Image
 from rasterio.control import GroundControlPoint
+from rasterio.enums import ColorInterp
 
 from pipeline.errors import PlanError, SourceError
 from pipeline.options import ClusterOptions, OutputOptions, ReportOptions
@@ -116,6 +117,20 @@ def test_the_ceiling_of_twelve_bits_is_theirs(tmp_path: Path) -> None:
         assert dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS") is None
     assert (fine[0, 20:40, 20:40] == 4095).all()
     assert fates_of(outcome)["bits a sample"] == "changed"
+
+
+def test_beside_alpha_a_mask_is_changed_and_the_table_says_so(tmp_path: Path) -> None:
+    pixels = texture((2, 20, 20), "uint8")
+    pixels[1] = 255
+    pixels[1, 2, 2] = 0
+    source = write_tif(tmp_path / "in.tif", pixels)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(source, "r+") as dataset:
+        dataset.colorinterp = (ColorInterp.gray, ColorInterp.alpha)
+        mask = np.full((20, 20), 255, np.uint8)
+        mask[5, 5] = 0
+        dataset.write_mask(mask)
+    fates = fates_of(run(source, tmp_path / "out.tif"))
+    assert fates["mask"] == "changed"
 
 
 def test_tables_that_are_not_read_have_a_line(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import rasterio
 import rioxarray
 import xarray as xr
 from affine import Affine
-from fakes import Box
+from fakes import Box, texture, write_tif
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -235,6 +235,20 @@ class TestLabels:
         fine = upscale(array, Box())
         assert "x" not in fine.coords
         assert fine.rio.transform().almost_equals(ROTATED @ Affine.scale(0.5), 1e-9)
+
+    @pytest.mark.parametrize("cut", [(slice(None), slice(None)), (slice(3, 15), slice(7, None))])
+    def test_a_rotated_file_as_rioxarray_opens_it(
+        self, tmp_path: Path, cut: tuple[slice, slice]
+    ) -> None:
+        path = write_tif(tmp_path / "in.tif", texture((1, 20, 30)), transform=ROTATED)
+        array = rioxarray.open_rasterio(path, chunks={"x": 16, "y": 16})
+        assert "xc" in array.coords
+        fine = upscale(array[:, *cut], Box())
+        start = Affine.translation(cut[1].start or 0, cut[0].start or 0)
+        want = ROTATED @ start @ Affine.scale(0.5)
+        assert fine.rio.transform().almost_equals(want, 1e-6)
+        with pytest.raises(SourceError, match="xc, yc"):
+            upscale(array[:, ::2], Box())
 
     def test_a_cut_with_a_stale_transform_lies_where_its_coordinates_say(self) -> None:
         array = xr_zeros(

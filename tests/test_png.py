@@ -46,6 +46,19 @@ def test_every_kind_of_png_keeps_its_kind_and_pixels(tmp_path: Path, mode: str) 
     np.testing.assert_array_equal(np.asarray(fine), pixels.repeat(2, 0).repeat(2, 1))
 
 
+@pytest.mark.parametrize("line", [None, 1])
+def test_slabs_larger_than_a_chunk_and_lower_than_usual_are_joined(
+    tmp_path: Path, line: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if line:  # as if the image were very wide: slabs of one row
+        monkeypatch.setattr("pipeline.sinks.png.LINE", line)
+    pixels = np.random.default_rng(0).integers(0, 2**16, (4, 70, 1500), np.uint16)
+    source = write_tif(tmp_path / "in.tif", pixels, photometric="RGB", alpha="yes")
+    run(source, tmp_path / "out.png", tile=4096)
+    with rasterio.open(tmp_path / "out.png") as dataset:
+        np.testing.assert_array_equal(dataset.read(), replicate(pixels, scale=2))
+
+
 def test_the_icc_profile_and_the_provenance_are_kept(tmp_path: Path) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     pixels = texture((3, 40, 50), "uint8").transpose(1, 2, 0)

@@ -83,8 +83,8 @@ def show_facts(console: Console, facts: Facts) -> None:
     ]
     for output in facts.outputs:
         disk = (
-            f"at most {_size(output.bytes_expected)}, {_size(output.bytes_needed)} while it is "
-            f"made, {mib(output.bytes_free)} free"
+            f"an estimated {_size(output.bytes_expected)}, {_size(output.bytes_needed)} while "
+            f"it is made, {mib(output.bytes_free)} free"
         )
         rows += [
             ("output", output.path),

@@ -19,7 +19,7 @@ from pipeline.room import Room, measure_room
 from pipeline.serial import from_json
 from pipeline.sinks import sink_for
 from pipeline.sources import Address, Source, absolute, open_source
-from pipeline.stage import is_publishing, stage_of
+from pipeline.stage import is_publishing, stage_of, unique
 from pipeline.survey import survey
 from pipeline.tiling import Tiling
 from workflows.job import Job
@@ -77,7 +77,11 @@ def prepare(job: Job) -> Prepared:
     for target in _targets(job, source.profile):
         name, sink = sink_for(target)
         plan = Plan(address, source.profile, provenance, radiometry, tiling, job.output, name)
-        sink.check(plan, target)
+        try:
+            sink.check(plan, target)
+        except PlanError as error:
+            error.uri = error.uri or str(target)
+            raise
         _check_overwrite(job, plan, target)
         if job.cluster.cluster == "local":
             check_memory(plan, memory=shape.memory_per_thread)
@@ -95,13 +99,22 @@ def _targets(job: Job, profile: Profile) -> list[Path]:
     for path in paths:
         if not path.parent.is_dir():
             raise ConfigError("its directory does not exist", uri=str(path))
-        if not os.access(path.parent, os.W_OK):
+        if not os.access(path.parent, os.W_OK | os.X_OK):
             raise PublishError("its directory cannot be written to", uri=str(path))
         if any(_is_part(Path(file), path) for file in profile.files):
             raise ConfigError("is the input or a part of it; choose another name", uri=str(path))
-        if not path.exists():
-            continue
+        _check_length(path)
     return paths
+
+
+def _check_length(path: Path) -> None:
+    """Raise ConfigError if a name that is derived from the output's would be too long."""
+    longest = f".{path.name}.report.json.{unique()}.tmp"
+    beyond = len(os.fsencode(longest)) - os.pathconf(path.parent, "PC_NAME_MAX")
+    if beyond > 0:
+        raise ConfigError(
+            f"its name is {beyond} bytes too long for those of the files beside it", uri=str(path)
+        )
 
 
 def _check_overwrite(job: Job, plan: Plan, target: Path) -> None:

@@ -63,7 +63,9 @@ MAX_SIDE = 1_000_000
 LOST = ("coordinate", "transform", "ground", "RPCs", "AREA", "mask", "units", "scales", "band ")
 """Beginnings of what a PNG has no place for."""
 SLAB = 64
-"""Rows of a slab; divides the side of every tile."""
+"""Rows of a slab, fewer in wide images; divides the side of every tile."""
+LINE = 32 * 2**20
+"""Bytes of the slabs beside each other that publishing joins at once; it holds them five times."""
 
 
 def claims(target: Path) -> bool:
@@ -112,9 +114,22 @@ def begin(stage: Path, plan: Plan) -> None:  # noqa: ARG001 - the plan is of use
 def write(stage: Path, plan: Plan, tile: Tile, fine: Fine) -> tuple[Staged, ...]:
     """Encode a tile's slabs into one part."""
     pixels = fine.pixels.transpose(1, 2, 0)
-    slabs = [pixels[row : row + SLAB] for row in range(0, len(pixels), SLAB)]
+    rows = _slab(plan)
+    slabs = [pixels[row : row + rows] for row in range(0, len(pixels), rows)]
     pieces = [(encode(slab, packing_of(plan), level=LEVEL),) for slab in slabs]
     return (write_part(stage, part_name(tile.index), pieces),)
+
+
+def _slab(plan: Plan) -> int:
+    """Rows of a slab: a power of two, whatever the tile."""
+    fitting = max(LINE // _row_bytes(plan), 1)
+    return min(SLAB, 1 << (fitting.bit_length() - 1))
+
+
+def _row_bytes(plan: Plan) -> int:
+    """Bytes of one row of the output."""
+    sample = len(plan.profile.bands) * np.dtype(plan.profile.dtype).itemsize
+    return plan.tiling.shape[1] * sample
 
 
 def publish(
@@ -152,9 +167,8 @@ def _in_order(plan: Plan, table: Sequence[Index]) -> Iterator[Piece]:
 
 def _in_steps(pieces: Iterator[Piece], plan: Plan) -> Iterator[list[Piece]]:
     """Whole rows of slabs. DEFLATE starts anew with each step, so it must not depend on tiles."""
-    height, width = plan.tiling.shape
-    row = SLAB * width * len(plan.profile.bands) * np.dtype(plan.profile.dtype).itemsize
-    rows = max(height // SLAB // STEPS, LEAST_STEP // row, 1)
+    slab = _slab(plan)
+    rows = max(plan.tiling.shape[0] // slab // STEPS, LEAST_STEP // (slab * _row_bytes(plan)), 1)
     while step := [*islice(pieces, rows * plan.tiling.columns)]:
         yield step
 
@@ -191,5 +205,8 @@ class _Rows:
 
     def _slabs(self, pieces: Sequence[Piece]) -> Pixels:
         """(y, x, band) pixels of neighbours in one row."""
-        slabs = [imagecodecs.png_decode(b"".join(take(self.stage, [p]))) for p in pieces]
+        # copied as they come: each chunk is overwritten by the next one
+        slabs = [
+            imagecodecs.png_decode(b"".join(map(bytes, take(self.stage, [p])))) for p in pieces
+        ]
         return np.concatenate([np.atleast_3d(slab) for slab in slabs], axis=1)

@@ -179,7 +179,8 @@ def check_sidecars(uri: str) -> None:
 
 def unread_tables(uri: str) -> list[str]:
     """Tables of a VRT or a .aux.xml that describe the values of a band and are not read."""
-    files = [path for path in (Path(uri), Path(uri + ".aux.xml")) if path.is_file()]
-    xml = [path for path in files if path.suffix == ".xml" or _is_vrt(path)]
-    found = {element.tag for path in xml for element in _parse(path).iter()}
+    source, sidecar = Path(uri), Path(uri + ".aux.xml")
+    texts = [path for path in (source,) if path.is_file() and _is_vrt(path)]
+    texts += [sidecar] if sidecar.is_file() else []
+    found = {element.tag for path in texts for element in _parse(path).iter()}
     return [name for tag, name in TABLES.items() if tag in found]

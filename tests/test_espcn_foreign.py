@@ -72,6 +72,14 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     assert not sprung.exists()
 
 
+def test_garbage_is_refused_whatever_the_unpickler_makes_of_it(tmp_path: Path) -> None:
+    for number, start in enumerate((b"root:x:0:0", b"\x80\x02", b"PK\x03\x04", b"(((", b"")):
+        path = tmp_path / f"{number}.pth"
+        path.write_bytes(start + b"0123456789" * (number < 4))
+        with pytest.raises(espcn.ModelError, match=r"not a checkpoint of tensors alone|empty"):
+            espcn.import_checkpoint(path, tmp_path / "out.safetensors")
+
+
 def test_what_is_no_espcn_is_refused(tmp_path: Path, tensors: dict[str, object]) -> None:
     output = tmp_path / "out.safetensors"
 

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import rasterio
 import runs
+from fakes import texture, write_tif
 from rasterio.enums import ColorInterp
 
-from pipeline.errors import PipelineError, PlanError, SourceError
+from pipeline.errors import ConfigError, PipelineError, PlanError, SourceError
 from pipeline.options import ClusterOptions, SourceOptions
 from workflows.job import Job, ModelOptions
 from workflows.upscale import upscale
@@ -247,6 +248,16 @@ def test_what_is_no_file_is_refused_and_never_waited_for(
 
 def test_a_name_too_long_is_refused(tmp_path: Path, cluster: ClusterOptions) -> None:
     assert_refused(tmp_path / ("x" * 300), tmp_path, cluster, "cannot be opened")
+
+
+def test_a_name_that_leaves_no_room_for_those_beside_it_is_refused(
+    tmp_path: Path, cluster: ClusterOptions
+) -> None:
+    source = write_tif(tmp_path / "in.tif", texture((1, 20, 20)))
+    job = Job(str(source), (str(tmp_path / ("x" * 240 + ".tif")),), cluster=cluster)
+    with pytest.raises(ConfigError, match=r"its name is \d+ bytes too long"):
+        upscale(job)
+    assert list(tmp_path.iterdir()) == [source]
 
 
 def test_a_socket_is_refused(tmp_path: Path, cluster: ClusterOptions) -> None:

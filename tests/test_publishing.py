@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import rasterio
 import runs
+from fakes import write_tif
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -301,6 +302,23 @@ def test_noise_that_nothing_packs_takes_no_more_than_was_planned(
     size = size_on_disk(target)
     assert size <= room.output + 2**14  # the header
     assert room.output < 1.7 * size
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".zarr", ".png"])
+def test_two_values_of_which_a_network_makes_many_take_no_more_than_was_planned(
+    tmp_path: Path, suffix: str
+) -> None:
+    codes = np.random.default_rng(0).integers(0, 2, (1, 700, 640), np.uint16) * np.uint16(65535)
+    source, target = write_tif(tmp_path / "in.tif", codes), tmp_path / f"out{suffix}"
+    job = runs.make_job(
+        source,
+        target,
+        output=OutputOptions(compress="deflate"),
+        report=ReportOptions(report=False),
+    )
+    room = prepare(job).rooms[0]
+    story.upscale(job)
+    assert size_on_disk(target) <= room.output + 2**14
 
 
 def test_what_is_staged_counts_as_room_already_taken(

@@ -69,11 +69,6 @@ class TorchSession:
 
     def run(self, pixels: Pixels) -> Pixels:
         """(C, b + 2*halo, b + 2*halo) -> (C, b*r, b*r), b being the device's block, no other."""
-        if pixels.shape[1:] != (self._side, self._side):
-            raise ModelError(
-                f"torch takes blocks of {self._side}x{self._side} px with halo, not "
-                f"{pixels.shape[1]}x{pixels.shape[2]}: pad the tile and crop the result"
-            )
         fine = self._on_cpu(pixels) if self._copier is None else self._on_cuda(pixels, self._copier)
         result: Pixels = fine.numpy()
         return result

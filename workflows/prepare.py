@@ -13,7 +13,7 @@ from pipeline.cluster import Gpus, Shape, local_shape
 from pipeline.errors import ConfigError, PlanError, PublishError
 from pipeline.fate import Provenance
 from pipeline.kernel import make_tiling
-from pipeline.plan import Plan, check_memory, choose_side
+from pipeline.plan import Plan, choose_side
 from pipeline.profile import Profile
 from pipeline.room import Room, measure_room
 from pipeline.serial import from_json
@@ -83,8 +83,6 @@ def prepare(job: Job) -> Prepared:
             error.uri = error.uri or str(target)
             raise
         _check_overwrite(job, plan, target)
-        if job.cluster.cluster == "local":
-            check_memory(plan, memory=shape.memory_per_thread)
         plans.append((target, plan))
     agreed = _agreed(plans, job)
     rooms = tuple(measure_room(plan, source) for _, plan in agreed)

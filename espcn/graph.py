@@ -40,27 +40,30 @@ def square_of(weights: Weights) -> int:
     return 2 if 4 * weights.bands * weights.scale**2 <= _LANES else 1
 
 
-def whole_graph(weights: Weights) -> bytes:
-    """`pixels` (1, C, h + 2*halo, w + 2*halo) -> `fine` (1, C, h*r, w*r), float32."""
+def whole_graph(weights: Weights, *, shuffle: bool = True) -> bytes:
+    """`pixels` (1, C, h + 2*halo, w + 2*halo) -> `fine` (1, C, h*r, w*r), float32.
+
+    Without `shuffle` the sub-pixels (1, C*R*R, h*r/R, w*r/R) that it would put in their places.
+    """
     draft = _Draft(weights)
     if not weights.layers:
-        return draft.finish(draft.shuffle(draft.skip()))
+        return draft.finish(draft.skip(), shuffle=shuffle)
     residual = draft.core()
     fine = draft.add("Add", residual, draft.skip()) if weights.skip else residual
-    return draft.finish(draft.shuffle(fine))
+    return draft.finish(fine, shuffle=shuffle)
 
 
 def core_graph(weights: Weights) -> bytes:
     """The convolutions alone: `pixels` -> `fine` before skip and shuffle."""
     draft = _Draft(weights)
-    return draft.finish(draft.core())
+    return draft.finish(draft.core(), shuffle=False)
 
 
-def finishing_graph(weights: Weights) -> bytes:
+def finishing_graph(weights: Weights, *, shuffle: bool = True) -> bytes:
     """What is left after the core: `pixels` and `residual` -> `fine`; no `pixels` without skip."""
     draft = _Draft(weights, inputs=["pixels", "residual"] if weights.skip else ["residual"])
     fine = draft.add("Add", "residual", draft.skip()) if weights.skip else "residual"
-    return draft.finish(draft.shuffle(fine))
+    return draft.finish(fine, shuffle=shuffle)
 
 
 @dataclass(slots=True)
@@ -148,10 +151,11 @@ class _Draft:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
-    def finish(self, result: str) -> bytes:
+    def finish(self, result: str, *, shuffle: bool) -> bytes:
         """Name the result `fine` and serialise."""
         from onnx import TensorProto, helper
 
+        result = self.shuffle(result) if shuffle else result
         nodes = [*self.nodes, helper.make_node("Identity", [result], ["fine"])]
         square, bands, scale = square_of(self.weights), self.weights.bands, self.weights.scale
         channels = {"pixels": bands, "residual": bands * (square * scale) ** 2}

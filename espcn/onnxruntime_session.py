@@ -30,17 +30,20 @@ SMALLEST = 32
 class OnnxRuntimeSession:
     """One network in ONNX Runtime; `run` works on the calling thread when `threads` is 1."""
 
-    def __init__(self, weights: Weights, *, threads: int) -> None:
-        self._session = open_graph(whole_graph(weights), threads=threads)
+    def __init__(self, weights: Weights, *, threads: int, split: bool) -> None:
+        self._session = open_graph(whole_graph(weights, shuffle=not split), threads=threads)
+        self._split = split
         self._square = square_of(weights)
         self._halo = weights.halo
         self._scale = weights.scale
 
     def run(self, pixels: Pixels) -> Pixels:
-        """(C, h + 2*halo, w + 2*halo) -> (C, h*r, w*r) for any h, w >= 1."""
+        """(C, h + 2*halo, w + 2*halo) -> (C, h*r, w*r), or planes, for any h, w >= 1."""
         height, width = (side - 2 * self._halo for side in pixels.shape[1:])
         grown = grow(pixels, multiple=self._square, smallest=SMALLEST + 2 * self._halo)
         fine: Pixels = self._session.run(None, {"pixels": grown[None]})[0][0]
+        if self._split:
+            return as_planes(fine, self._square * self._scale)
         return fine[:, : height * self._scale, : width * self._scale]
 
 
@@ -57,6 +60,11 @@ def open_graph(graph: bytes, *, threads: int) -> "InferenceSession":
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def as_planes(sub_pixels: Pixels, side: int) -> Pixels:
+    """(C * side**2, y, x) of a graph without shuffle -> (C, side, side, y, x)."""
+    return sub_pixels.reshape(-1, side, side, *sub_pixels.shape[1:])
 
 
 def grow(pixels: Pixels, *, multiple: int, smallest: int) -> Pixels:

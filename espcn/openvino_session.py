@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from espcn.architecture import Weights
 from espcn.errors import ModelError
-from espcn.graph import core_graph, finishing_graph
-from espcn.onnxruntime_session import open_graph
+from espcn.graph import core_graph, finishing_graph, square_of
+from espcn.onnxruntime_session import as_planes, open_graph
 from espcn.sessions import Pixels, missing
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ BLOCK = 256
 class OpenVinoSession:
     """One network in OpenVINO; each thread gets a request of its own, compiled at its first run."""
 
-    def __init__(self, weights: Weights, *, threads: int) -> None:
+    def __init__(self, weights: Weights, *, threads: int, split: bool) -> None:
         try:
             import openvino
         except ImportError as error:
@@ -40,20 +40,23 @@ class OpenVinoSession:
         if "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise ModelError("this processor has no bfloat16 instructions: use precision fp32")
         self._graph = core_graph(weights)
-        self._finish = open_graph(finishing_graph(weights), threads=threads)
+        finish = finishing_graph(weights, shuffle=not split)
+        self._finish = open_graph(finish, threads=threads)
+        self._side = square_of(weights) * weights.scale
+        self._split = split
         self._skip = weights.skip
         self._shape = [1, weights.bands, *(BLOCK + 2 * weights.halo,) * 2]
         self._threads = threads
         self._local = threading.local()
 
     def run(self, pixels: Pixels) -> Pixels:
-        """(C, b + 2*halo, b + 2*halo) -> (C, b*r, b*r), b being `BLOCK`, no other."""
+        """(C, b + 2*halo, b + 2*halo) -> (C, b*r, b*r), or planes; b is `BLOCK`, no other."""
         core = self._request()
         inputs = {"residual": core.infer([pixels[None]], share_inputs=True, share_outputs=True)[0]}
         if self._skip:
             inputs["pixels"] = pixels[None]
         fine: Pixels = self._finish.run(None, inputs)[0][0]
-        return fine
+        return as_planes(fine, self._side) if self._split else fine
 
     def _request(self) -> "InferRequest":
         if not hasattr(self._local, "request"):

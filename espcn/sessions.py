@@ -14,7 +14,10 @@ class Session(Protocol):
     """A loaded network, shared by the threads of a process."""
 
     def run(self, pixels: Pixels) -> Pixels:
-        """(C, h + 2*halo, w + 2*halo) -> (C, h*r, w*r); C is the network's own band count."""
+        """(C, h + 2*halo, w + 2*halo) -> (C, h*r, w*r); C is the network's own band count.
+
+        A session that was made `split` gives planes instead, see `Upscaler.planes`.
+        """
 
 
 def missing(package: str, *, install: str) -> ModelError:

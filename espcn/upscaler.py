@@ -116,21 +116,28 @@ class Upscaler:
         self._check(pixels)
         if self.native:
             return replicate(pixels, self.scale)
-        session, bands = _session(self.address), self.card.bands
-        values = np.ascontiguousarray(pixels, dtype=np.float32)
-        if len(values) == bands:
-            return cast("NDArray[Scalar]", session.run(values))
-        fine = np.empty((values.shape[0], *self._fine_shape(values)), np.float32)
-        for first in range(0, values.shape[0], bands):
-            fine[first : first + bands] = session.run(values[first : first + bands])
-        return cast("NDArray[Scalar]", fine)
+        return cast("NDArray[Scalar]", self._run(pixels, split=False))
+
+    def planes(self, pixels: NDArray[np.float32], /) -> NDArray[np.float32]:
+        """The same values before they are put in their places: (band, R, R, y, x) float32.
+
+        Fine pixel (R*y + i, R*x + j) is at [band, i, j, y, x], so whoever converts the values can
+        put them in their places as well, which saves a pass over them. R is that of the backend,
+        1 where it has nothing to save. Planes may reach beyond h*scale and w*scale.
+        """
+        if self.address.placement.backend not in ("onnxruntime", "openvino"):
+            return self(pixels)[:, None, None]
+        self._check(pixels)
+        return self._run(pixels, split=True)
 
     def __reduce__(self) -> "tuple[object, tuple[Address]]":
         return _reopen, (self.address,)
 
-    def _fine_shape(self, pixels: NDArray[np.generic]) -> tuple[int, int]:
-        height, width = ((side - 2 * self.halo) * self.scale for side in pixels.shape[1:])
-        return height, width
+    def _run(self, pixels: NDArray[np.generic], *, split: bool) -> NDArray[np.float32]:
+        session, bands = _session(self.address, split=split), self.card.bands
+        values = np.ascontiguousarray(pixels, dtype=np.float32)
+        parts = [session.run(values[i : i + bands]) for i in range(0, len(values), bands)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _check(self, pixels: NDArray[np.generic]) -> None:
         name, smallest = self.card.name, 2 * self.halo + 1
@@ -189,20 +196,20 @@ def _reopen(address: Address) -> Upscaler:
     return Upscaler(_read_again(address).card, address)
 
 
-def _session(address: Address) -> Session:
+def _session(address: Address, *, split: bool) -> Session:
     with _OPENING:
-        return _open_session(address)
+        return _open_session(address, split)
 
 
 @lru_cache(maxsize=8)
-def _open_session(address: Address) -> Session:
+def _open_session(address: Address, split: bool) -> Session:
     weights, placement = _read_again(address).weights, address.placement
     assert weights is not None, "nearest has no session"
     if placement.backend == "torch":
         return torch_session.TorchSession(weights, placement=placement, threads=address.threads)
     if placement.backend == "openvino":
-        return openvino_session.OpenVinoSession(weights, threads=address.threads)
-    return onnxruntime_session.OnnxRuntimeSession(weights, threads=address.threads)
+        return openvino_session.OpenVinoSession(weights, threads=address.threads, split=split)
+    return onnxruntime_session.OnnxRuntimeSession(weights, threads=address.threads, split=split)
 
 
 def _read_again(address: Address) -> Model:

@@ -6,6 +6,7 @@ No files, no Dask: the tiled run, the lazy façade and the tests all call the sa
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -50,8 +51,12 @@ class Upscaler(Protocol):
     def native(self) -> bool:
         """Whether it takes any data type and returns the same (pixel replication)."""
 
-    def __call__(self, pixels: NDArray[np.float32], /) -> NDArray[np.float32]:
-        """(band, h + 2 halo, w + 2 halo) to (band, h * scale, w * scale), float32."""
+    def planes(self, pixels: NDArray[np.float32], /) -> NDArray[np.float32]:
+        """(band, h + 2 halo, w + 2 halo) to (band, R, R, y, x), float32, the caller's to change.
+
+        Fine pixel (R * y + i, R * x + j) is at [band, i, j, y, x]. Any R will do; planes may reach
+        beyond h * scale and w * scale.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,20 +132,45 @@ def _infer(
     clipped = 0
     for block in _blocks(recipe, tile):
         context = block.grow(tiling.halo).within(seen).slices
-        light = recipe.upscaler(np.ascontiguousarray(field[:, *context]))
+        light = recipe.upscaler.planes(np.ascontiguousarray(field[:, *context]))
         ground = block.fine(tiling.scale)
         part = ground.overlap(tile.write)
-        source, target = part.within(ground).slices, part.within(tile.write).slices
-        for values, band in zip(light, group, strict=True):
-            keep = exact[band]
-            if keep is not None:
-                # overwritten below: must not count as clipped
-                np.copyto(values[source], 0, where=keep[target])
-            clipped += radiometry.from_network(values[source], band=band, into=fine[band][target])
+        target = part.within(tile.write).slices
+        for planes, band in zip(light, group, strict=True):
+            keep, into = exact[band], fine[band][target]
+            for values, places in _sub_pixels(planes, part.within(ground)):
+                if keep is not None:
+                    # overwritten below: must not count as clipped
+                    np.copyto(values, 0, where=keep[target][places])
+                clipped += radiometry.from_network(values, band=band, into=into[places])
     for band, keep in exact.items():
         if keep is not None:
             np.copyto(fine[band], _nearest(tiling, tile, pixels[band]), where=keep)
     return clipped
+
+
+def _sub_pixels(
+    planes: NDArray[np.float32], window: Window
+) -> Iterator[tuple[NDArray[np.float32], tuple[slice, slice]]]:
+    """What planes (R, R, y, x) hold of a window of fine pixels, and where in the window it goes.
+
+    R = 2            window from (0, 1)
+    a b a b   a: (0, 0)   b: (0, 1)      b a b
+    c d c d   c: (1, 0)   d: (1, 1)      d c d
+    """
+    side = len(planes)
+
+    def along(first: int, start: int, stop: int) -> tuple[slice, slice]:
+        # from the first at or after start to the last before stop, of first, first + side, ...
+        inside = slice(-((first - start) // side), -((first - stop) // side))
+        return inside, slice((first - start) % side, None, side)
+
+    for i, j in itertools.product(range(side), repeat=2):
+        rows, row_places = along(i, window.y, window.stop_y)
+        columns, column_places = along(j, window.x, window.stop_x)
+        values = planes[i, j, rows, columns]
+        if values.size:
+            yield values, (row_places, column_places)
 
 
 def _field(recipe: Recipe, pixels: Pixels, valid: Mask | None, band: int) -> NDArray[np.float32]:

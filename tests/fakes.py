@@ -46,6 +46,17 @@ class FakeNetwork:
         phase = np.add.outer(rows, columns)
         return (fine + phase.astype(np.float32)).astype(np.float32)
 
+    def planes(self, pixels: np.ndarray, /) -> np.ndarray:
+        return as_planes(self(pixels), self.scale)
+
+
+def as_planes(fine: np.ndarray, side: int) -> np.ndarray:
+    """(band, y, x) as planes of that side, with a surplus row and column."""
+    bands, height, width = fine.shape
+    fine = np.pad(fine, ((0, 0), (0, side + -height % side), (0, side + -width % side)))
+    split = fine.reshape(bands, fine.shape[1] // side, side, fine.shape[2] // side, side)
+    return np.ascontiguousarray(split.transpose(0, 2, 4, 1, 3))
+
 
 def make_profile(
     shape: tuple[int, int, int],
@@ -156,3 +167,6 @@ class Box:
         fine = (sum(nine[1:], nine[0]) / np.float32(9)).repeat(self.scale, 1).repeat(self.scale, 2)
         fine[:, :: self.scale, :: self.scale] += np.float32(3)
         return fine
+
+    def planes(self, pixels: np.ndarray, /) -> np.ndarray:
+        return self(pixels)[:, None, None]

@@ -152,9 +152,9 @@ def test_threads_share_one_session(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
     original = upscaler.onnxruntime_session.OnnxRuntimeSession
 
-    def counting(weights: object, *, threads: int) -> object:
+    def counting(weights: object, *, threads: int, split: bool) -> object:
         opened.append(threads)
-        return original(weights, threads=threads)  # type: ignore[arg-type]
+        return original(weights, threads=threads, split=split)  # type: ignore[arg-type]
 
     monkeypatch.setattr(upscaler.onnxruntime_session, "OnnxRuntimeSession", counting)
     upscaler._open_session.cache_clear()

@@ -1,20 +1,20 @@
 """`make bench`: what the whole job costs beside the bare network, as ratios measured in one run.
 
-Machines differ and are noisy; ratios of runs that take turns hold. Nothing here passes or fails:
-the limits are printed beside the figures.
+Machines differ and are noisy: one and the same network took 45 to 75 ms a megapixel within minutes.
+Ratios of runs that take turns of seconds hold. Nothing here passes or fails: the limits are printed
+beside the figures.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +25,15 @@ from rich.table import Table
 
 import espcn
 from workflows.bench_gpu import Row, rows
+from workflows.bench_turns import take_turns
 from workflows.sample import Scene, generate
 
 MODEL, SCALE = "general-x3", 3
 """What is timed."""
 POLL = 0.05
 """Seconds between two looks at the workers' memory."""
+TURNS = (1.5, 2.0)
+"""Seconds that the bare network and the whole job run in turn, so that both end together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +62,6 @@ QUICK = Sizes(timed=1500, workers=1500, memory=(1_000, 3_000), gpu=4_000, whole=
 class Usage:
     """What a command used, with all its processes."""
 
-    cpu: float
-    """CPU seconds."""
     wall: float
     """Seconds."""
     peak: int
@@ -105,10 +106,7 @@ def _gpu(folder: Path, sizes: Sizes) -> Iterator[Row]:
 def _ratios(folder: Path, sizes: Sizes) -> Iterator[Row]:
     """(a) and (b): the whole job over the bare network, and over torch."""
     with _scene(folder, sizes.timed) as scene:
-        bare, job = [], []
-        for _ in range(sizes.pairs):
-            bare.append(_in_process("bare", scene))
-            job.append(_upscale(scene, folder, MODEL).cpu)
+        bare, job = zip(*(_pair(scene, folder) for _ in range(sizes.pairs)), strict=True)
     ratios = [one / two for one, two in zip(job, bare, strict=True)]
     shape = f"{sizes.timed} px, 4 bands, x{SCALE}"
     yield f"bare network, CPU s ({shape})", _spread(bare), ""
@@ -119,6 +117,20 @@ def _ratios(folder: Path, sizes: Sizes) -> Iterator[Row]:
     scaled = statistics.median(whole) * (sizes.timed / sizes.whole) ** 2
     yield "torch eager float32, whole image, same pixels, CPU s", f"{scaled:.1f}", ""
     yield "(b) whole job / torch forward", f"{statistics.median(job) / scaled:.2f}", "0.50"
+
+
+def _pair(scene: Path, folder: Path) -> tuple[float, float]:
+    """CPU seconds of the bare network and of the whole job, which take turns."""
+    output = folder / "out.tif"
+    with (
+        subprocess.Popen(_network("bare", scene), stdout=subprocess.PIPE, text=True) as bare,
+        subprocess.Popen(_command(scene, output, MODEL)) as job,
+    ):
+        usage = take_turns(dict(zip((bare.pid, job.pid), TURNS, strict=True)))
+        assert bare.stdout is not None
+        seconds = float(bare.stdout.read())
+    _read_report(output)
+    return seconds, usage[job.pid].ru_utime + usage[job.pid].ru_stime
 
 
 def _workers(folder: Path, sizes: Sizes) -> Iterator[Row]:
@@ -152,24 +164,30 @@ def _scene(folder: Path, side: int) -> Iterator[Path]:
 
 def _upscale(scene: Path, folder: Path, model: str, *flags: str, threads: int = 2) -> Usage:
     """Run `espcn upscale` as a user would, watching its processes."""
-    output = folder / "out.tif"
-    command = [
-        *(sys.executable, "-m", "workflows.cli", "upscale", str(scene), str(output)),
-        *("--model", model, "--quiet", "--overwrite", "--device", "cpu"),
-        *("--set", f"cluster.threads={threads}", *flags),
-    ]
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    output, started = folder / "out.tif", time.perf_counter()
+    command = _command(scene, output, model, *flags, threads=threads)
     with subprocess.Popen(command) as process:
         peak = _watch(process)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} failed with exit code {process.returncode}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    report_path = output.with_name(f"{output.name}.report.json")
-    report = json.loads(report_path.read_text())
+    return Usage(time.perf_counter() - started, peak, _read_report(output))
+
+
+def _command(scene: Path, output: Path, model: str, *flags: str, threads: int = 2) -> list[str]:
+    return [
+        *(sys.executable, "-m", "workflows.cli", "upscale", str(scene), str(output)),
+        *("--model", model, "--quiet", "--overwrite", "--device", "cpu"),
+        *("--set", f"cluster.threads={threads}", *flags),
+    ]
+
+
+def _read_report(output: Path) -> dict[str, object]:
+    """The report of a finished job, which is removed with its output."""
+    path = output.with_name(f"{output.name}.report.json")
+    report: dict[str, object] = json.loads(path.read_text())
     output.unlink()
-    report_path.unlink()
-    return Usage(cpu, time.perf_counter() - started, peak, report)
+    path.unlink()
+    return report
 
 
 def _watch(process: subprocess.Popen[bytes]) -> int:
@@ -196,12 +214,15 @@ def _waiting(report: dict[str, object]) -> float:
 
 def _in_process(what: str, scene: Path) -> float:
     """CPU seconds of a measurement in a fresh process: nothing is warm, nothing else runs."""
-    command = [sys.executable, "-m", "workflows.bench_network", what, str(scene)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(_network(what, scene), check=True, capture_output=True, text=True)
     return float(done.stdout)
 
 
-def _spread(values: list[float]) -> str:
+def _network(what: str, scene: Path) -> list[str]:
+    return [sys.executable, "-m", "workflows.bench_network", what, str(scene)]
+
+
+def _spread(values: Sequence[float]) -> str:
     """Median, and the range where there is one."""
     middle = f"{statistics.median(values):.2f}"
     return middle if len(values) == 1 else f"{middle} ({min(values):.2f} - {max(values):.2f})"

@@ -138,11 +138,13 @@ def _infer(
         target = part.within(tile.write).slices
         for planes, band in zip(light, group, strict=True):
             keep, into = exact[band], fine[band][target]
-            for values, places in _sub_pixels(planes, part.within(ground)):
+            for values, columns, places in _sub_pixels(planes, part.within(ground)):
                 if keep is not None:
                     # overwritten below: must not count as clipped
-                    np.copyto(values, 0, where=keep[target][places])
-                clipped += radiometry.from_network(values, band=band, into=into[places])
+                    np.copyto(values[:, columns], 0, where=keep[target][places])
+                clipped += radiometry.from_network(
+                    values, band=band, into=into[places], columns=columns
+                )
     for band, keep in exact.items():
         if keep is not None:
             np.copyto(fine[band], _nearest(tiling, tile, pixels[band]), where=keep)
@@ -151,8 +153,8 @@ def _infer(
 
 def _sub_pixels(
     planes: NDArray[np.float32], window: Window
-) -> Iterator[tuple[NDArray[np.float32], tuple[slice, slice]]]:
-    """What planes (R, R, y, x) hold of a window of fine pixels, and where in the window it goes.
+) -> Iterator[tuple[NDArray[np.float32], slice, tuple[slice, slice]]]:
+    """What planes (R, R, y, x) hold of a window of fine pixels: rows, columns of them, places.
 
     R = 2            window from (0, 1)
     a b a b   a: (0, 0)   b: (0, 1)      b a b
@@ -168,9 +170,8 @@ def _sub_pixels(
     for i, j in itertools.product(range(side), repeat=2):
         rows, row_places = along(i, window.y, window.stop_y)
         columns, column_places = along(j, window.x, window.stop_x)
-        values = planes[i, j, rows, columns]
-        if values.size:
-            yield values, (row_places, column_places)
+        if rows.stop > rows.start and columns.stop > columns.start:
+            yield planes[i, j, rows], columns, (row_places, column_places)
 
 
 def _field(recipe: Recipe, pixels: Pixels, valid: Mask | None, band: int) -> NDArray[np.float32]:

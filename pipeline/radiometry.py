@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ MAGIC = np.float32(1.5 * 2**23)
 """From here on float32 holds whole numbers only: to add it is to round, halves to even."""
 MAGIC_BITS = int(MAGIC.view(np.int32))
 """Its representation; that of MAGIC + n is n more, so that its low bits are those of n."""
+WHOLE = slice(None)
+"""All columns."""
 LARGEST_CENTRE = 2**16
 """Centres up to here leave MAGIC + centre + n a whole number of the same exponent."""
 
@@ -61,22 +64,25 @@ class Radiometry:
                 light = (pixels.astype(np.float64) - centre).astype(np.float32)
         return light if self.gain == 1 else light / np.float32(self.gain)
 
-    def from_network(self, light: NDArray[np.float32], *, band: int, into: Pixels) -> int:
-        """Write what a network returned (y, x) into `into`; how many values did not fit.
+    def from_network(
+        self, light: NDArray[np.float32], *, band: int, into: Pixels, columns: slice = WHOLE
+    ) -> int:
+        """Write `columns` of what a network returned (y, x) into `into`; how many did not fit.
 
         Rounded to nearest and clipped to the data type only. A value that would read as nodata
-        moves by the smallest step. Overwrites `light`.
+        moves by the smallest step. Overwrites all of `light`, for cut arrays are slow to go over.
         """
         # strips that stay in the cache: every step goes over the values once
-        strips = range(0, len(light), STRIP)
-        return sum(self._strip(light[y : y + STRIP], band, into[y : y + STRIP]) for y in strips)
+        strips = [slice(y, y + STRIP) for y in range(0, len(light), STRIP)]
+        return sum(self._strip(light[rows], band, into[rows], columns) for rows in strips)
 
-    def _strip(self, light: NDArray[np.float32], band: int, into: Pixels) -> int:
+    def _strip(self, light: NDArray[np.float32], band: int, into: Pixels, columns: slice) -> int:
         dtype, centre = into.dtype, self.centre[band]
         if dtype.itemsize <= 2:
             if self.gain != 1:
                 light *= np.float32(self.gain)
-            return _round_short(light, centre, nodata=self.nodata, into=into)
+            return _round_short(light, centre, nodata=self.nodata, into=into, columns=columns)
+        light = light[:, columns]
         wide = light if dtype == np.float32 else light.astype(np.float64)
         if self.gain != 1:
             wide *= wide.dtype.type(self.gain)
@@ -92,12 +98,17 @@ class Radiometry:
 
 
 def _round_short(
-    values: NDArray[np.float32], centre: float, *, nodata: float | None, into: Pixels
+    values: NDArray[np.float32],
+    centre: float,
+    *,
+    nodata: float | None,
+    into: Pixels,
+    columns: slice,
 ) -> int:
     """`round_to` and `avoid_nodata` of values + centre for up to 16 bits, in a third of the passes.
 
     The sum is rounded once, by the addition of MAGIC; from there on all is done on the bits, and
-    only what their extremes ask for. Overwrites `values`.
+    only what the extremes of all columns ask for. Overwrites `values`.
     """
     if centre % 1 or abs(centre) > LARGEST_CENTRE:
         values += np.float32(centre)
@@ -105,7 +116,8 @@ def _round_short(
     values += MAGIC + np.float32(centre)
     bits = values.view(np.int32)
     low, high = int(bits.min()) - MAGIC_BITS, int(bits.max()) - MAGIC_BITS
-    first, last = int(np.iinfo(into.dtype).min), int(np.iinfo(into.dtype).max)
+    first, last = _extremes(into.dtype)
+    bits = bits[:, columns]
     clipped = 0
     if low < first:
         clipped += int(np.count_nonzero(bits < MAGIC_BITS + first))
@@ -119,6 +131,12 @@ def _round_short(
     if nodata is not None and max(low, first) <= nodata <= min(high, last):
         avoid_nodata(into, nodata)
     return clipped
+
+
+@lru_cache
+def _extremes(dtype: np.dtype[Any]) -> tuple[int, int]:
+    """The smallest and the largest value of an integer type."""
+    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
 
 
 def round_to(values: NDArray[np.floating], *, into: Pixels) -> int:

@@ -80,7 +80,8 @@ def add_up(parts: Iterable[Statistics]) -> Statistics:
 
 
 def _of_block(block: Pixels, valid: Mask | None) -> Statistics:
-    values = block if valid is None else block[valid][None]
+    # once in one piece: every pass over a part of a tile would copy it anew
+    values = np.ascontiguousarray(block) if valid is None else block[valid][None]
     if not values.size:
         return Statistics(total=block.size)
     exact = values.dtype.kind != "f" and values.dtype.itemsize <= 2

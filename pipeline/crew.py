@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Call = TypeVar("Call")
 
-POLL = 0.05
+POLL = 0.1
 """Seconds between looks at finished tasks; each worker has its next one already."""
 LOOK = 5.0
 """Seconds between counts of the workers."""

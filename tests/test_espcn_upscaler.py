@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import espcn
 from espcn import resample, upscaler
+from espcn.devices import Backend, Precision
 from espcn.weights_file import read_weights, write_weights
 
 SHIPPED = ["general-x2", "general-x3", "general-x4"]
@@ -146,6 +147,32 @@ def test_bf16_is_off_by_a_few_counts_in_ten_thousand(name: str) -> None:
     assert np.sqrt(np.mean(error**2)) < 15.0, "noise of full contrast is the worst case"
     assert np.abs(error).max() < 120.0
     assert np.abs(error.mean()) < 3.0
+
+
+@pytest.mark.parametrize("name", [*SHIPPED, "bicubic"])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 33, 50), (1, 256, 256)])
+def test_planes_are_the_fine_pixels_before_they_are_in_their_places(
+    name: str, shape: tuple[int, int, int]
+) -> None:
+    model = espcn.load(name, device="cpu")
+    pixels = scene(shape, halo=model.halo)
+    assert_same_pixels(model.planes(pixels), model(pixels))
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_planes_of_every_backend_are_its_fine_pixels(backend: Backend) -> None:
+    if backend == "openvino":
+        require_bf16()
+    precision: Precision = "bf16" if backend == "openvino" else "fp32"
+    model = espcn.load("general-x2", device="cpu", backend=backend, precision=precision)
+    pixels = scene((2, model.block, model.block), halo=model.halo)
+    assert_same_pixels(model.planes(pixels), model(pixels))
+
+
+def assert_same_pixels(planes: np.ndarray, fine: np.ndarray) -> None:
+    bands, side, _, rows, columns = planes.shape
+    joined = planes.transpose(0, 3, 1, 4, 2).reshape(bands, rows * side, columns * side)
+    np.testing.assert_array_equal(joined[:, : fine.shape[1], : fine.shape[2]], fine)
 
 
 def test_threads_share_one_session(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,9 @@ class Weights:
     provenance: dict[str, str] = field(default_factory=dict)
     """Where the network comes from, for the card."""
 
+    band_names: tuple[str, ...] = ()
+    """What each band of its input shows, in order; empty where unknown."""
+
     def __post_init__(self) -> None:
         if not 2 <= self.scale <= MAX_SCALE:
             raise ModelError(f"scale {self.scale} is not supported: need 2 to {MAX_SCALE}")
@@ -84,6 +87,7 @@ class Weights:
             raise ModelError(f"the weights enlarge by {scale_of(self.layers)}, not by {self.scale}")
         if not self.layers and not self.skip:
             raise ModelError("a network without layers and without the bicubic skip is empty")
+        _check_names(self.band_names, self.bands)
 
     @property
     def bands(self) -> int:
@@ -134,6 +138,16 @@ def _check_range(input_range: tuple[float, float] | None) -> None:
     low, high = input_range
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
         raise ModelError(f"input range {input_range} is not (low, high) with low < high")
+
+
+def _check_names(names: tuple[str, ...], bands: int) -> None:
+    if not names:
+        return
+    if len(names) != bands:
+        raise ModelError(f"{len(names)} band names for {bands} bands: need one for each, or none")
+    readable = all(name.strip() and name.isprintable() for name in names)
+    if not readable or len(set(names)) < bands:
+        raise ModelError(f"band names {names} are no names, or not all different")
 
 
 def _check_layers(layers: tuple[Layer, ...]) -> None:

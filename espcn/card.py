@@ -42,7 +42,24 @@ class Card:
     """Measured quality in dB, such as `set5_psnr_y` and `set5_psnr_y_bicubic`; may be empty."""
 
     provenance: Mapping[str, str]
-    """Training sets, degradation, recipe, minutes, terms; may be empty."""
+    """Training sets, degradation, recipe, minutes, terms, verdict; may be empty."""
+
+    band_names: tuple[str, ...] = ()
+    """What each of `bands` shows, in order; empty where unknown."""
+
+    @property
+    def verdict(self) -> str:
+        """`pass` or `fail: ...` as its training has judged; empty where it did not."""
+        return self.provenance.get("verdict", "")
+
+    @property
+    def warning(self) -> str | None:
+        """What whoever uses the model must hear, in one line; None unless its verdict is a fail."""
+        judged, _, reason = self.verdict.partition(":")
+        if judged.strip() != "fail":
+            return None
+        why = " ".join(reason.split()) or "no reason is given"
+        return f"the model {self.name} failed its validation: {why}"
 
     def as_dict(self) -> dict[str, object]:
         """The facts as plain values, in the order of the fields."""
@@ -67,4 +84,5 @@ def card_of(weights: Weights, *, name: str, sha256: str) -> Card:
         sha256=sha256,
         metrics=weights.metrics,
         provenance=weights.provenance,
+        band_names=weights.band_names,
     )

@@ -4,7 +4,8 @@
                feature_map_layer.2.weight  (n2, n1, f2, f2)
                sub_pixel_layer.0.weight    (C * r**2, n2, f3, f3)
     metadata   "espcn": {"version": 1, "activation": "relu", "skip": true,
-                         "input_range": null, "metrics": {..}, "provenance": {..}}
+                         "input_range": null, "metrics": {..}, "provenance": {..},
+                         "bands": ["B02", ..]}                 only where they are known
 
 One entry rather than many, because safetensors writes entries in no fixed order, and the same
 network should give the same bytes. Nothing here imports torch.
@@ -57,6 +58,11 @@ def write_weights(path: Path, weights: Weights) -> None:
         weights_to_tensors(weights),
         metadata={_METADATA_KEY: json.dumps(_facts(weights), sort_keys=True)},
     )
+    write_atomically(path, data)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Put a file in place whole or not at all; raises `ModelError` if it cannot."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex}")
     try:
         temporary.write_bytes(data)
@@ -142,14 +148,22 @@ def _weights(layers: tuple[Layer, ...], facts: dict[str, Any]) -> Weights:
         input_range=None if span is None else (float(span[0]), float(span[1])),
         metrics={str(key): float(value) for key, value in facts["metrics"].items()},
         provenance={str(key): str(value) for key, value in facts["provenance"].items()},
+        band_names=_names(facts.get("bands", [])),
     )
     if span is None and not weights.equivariant:
         raise ModelError("is not equivariant and declares no input_range: write it with one")
     return weights
 
 
+def _names(names: object) -> tuple[str, ...]:
+    if not isinstance(names, list):
+        raise TypeError("bands is not a list of names")
+    return tuple(str(name) for name in names)
+
+
 def _facts(weights: Weights) -> dict[str, object]:
-    return {
+    names = {"bands": list(weights.band_names)} if weights.band_names else {}
+    return names | {
         "version": VERSION,
         "activation": weights.activation,
         "skip": weights.skip,

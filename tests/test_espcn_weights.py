@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 import espcn
 from espcn.architecture import Layer, Weights
+from espcn.models import shipped_names
 from espcn.weights_file import read_weights, weights_to_tensors, write_weights
 
 
@@ -34,6 +35,57 @@ def test_what_is_written_is_read_back_and_the_same_weights_give_the_same_bytes(p
     assert path.read_bytes() == before
     assert espcn.describe(str(path)).sha256 == sha256
     assert list(path.parent.iterdir()) == [path], "no temporary file is left"
+
+
+def test_band_names_are_kept_and_may_be_absent(path: Path) -> None:
+    named = replace(random_weights(scale=2, bands=3), band_names=("B02", "B03", "B8A"))
+    nameless = path.read_bytes()
+    assert b"bands" not in nameless
+    assert espcn.describe(str(path)).band_names == ()
+    write_weights(path, named)
+    assert espcn.describe(str(path)).band_names == ("B02", "B03", "B8A")
+    assert read_weights(path)[0].band_names == ("B02", "B03", "B8A")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("B02", "B03"), "2 band names for 3 bands"),
+        (("B02", "B03", "B02"), "not all different"),
+        (("B02", "B03", " "), "are no names"),
+        (("B02", "B03", "B\n4"), "are no names"),
+    ],
+)
+def test_band_names_that_cannot_be_are_refused(names: tuple[str, ...], message: str) -> None:
+    with pytest.raises(espcn.ModelError, match=message):
+        replace(random_weights(scale=2, bands=3), band_names=names)
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_the_weights_that_ship_are_written_with_the_same_bytes(name: str, tmp_path: Path) -> None:
+    shipped = Path(espcn.__file__).parent / "weights" / f"{name}.safetensors"
+    write_weights(tmp_path / shipped.name, read_weights(shipped)[0])
+    assert (tmp_path / shipped.name).read_bytes() == shipped.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "warning"),
+    [
+        (None, None),
+        ("pass", None),
+        ("fail: PSNR 30.1 dB, bicubic 30.4 dB", "PSNR 30.1 dB, bicubic 30.4 dB"),
+        ("fail:\n two\nlines", "two lines"),
+        ("fail", "no reason is given"),
+    ],
+)
+def test_a_model_that_failed_its_validation_warns(
+    path: Path, verdict: str | None, warning: str | None
+) -> None:
+    provenance = {} if verdict is None else {"verdict": verdict}
+    write_weights(path, replace(random_weights(scale=2), provenance=provenance))
+    card = espcn.describe(str(path))
+    assert card.verdict == (verdict or "")
+    assert card.warning == (warning and f"the model model failed its validation: {warning}")
 
 
 @pytest.mark.parametrize(
@@ -112,6 +164,8 @@ def _damage(path: Path, kind: str) -> None:  # noqa: PLR0912 - one line per kind
             facts["input_range"] = [1, 0]
         case "unbounded":
             facts["input_range"] = None
+        case "names":
+            facts["bands"] = "B02"
         case "metrics":
             facts["metrics"] = {"psnr": "good"}
     save_file(tensors, path, metadata={"espcn": json.dumps(facts)})
@@ -139,6 +193,7 @@ def _damage(path: Path, kind: str) -> None:  # noqa: PLR0912 - one line per kind
         ("range", "low < high"),
         ("unbounded", "declares no input_range"),
         ("metrics", "metadata is damaged"),
+        ("names", "bands is not a list"),
     ],
 )
 def test_a_damaged_file_is_one_line_that_names_it(path: Path, kind: str, message: str) -> None:

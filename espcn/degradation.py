@@ -21,7 +21,7 @@ from espcn.architecture import MAX_SCALE
 from espcn.errors import ModelError
 
 Kind = Literal["bicubic", "gaussian", "sensor"]
-Sensor = Literal["sentinel2"]
+Sensor = Literal["sentinel2", "landsat"]
 Floats = NDArray[np.float64]
 
 TRUNCATED = 4.0
@@ -47,6 +47,14 @@ SENTINEL2_MTF: Mapping[str, float] = {
 "Super-Resolution of Multispectral Multiresolution Images from a Single Sensor" (CVPR Workshops
 2017), and M. O. Ulfarsson et al., "Sentinel-2 Sharpening Using a Reduced-Rank Method" (IEEE TGRS
 57(9), 2019)."""
+
+LANDSAT_MTF: Mapping[str, float] = {f"B{number}": 0.31 for number in range(1, 10)}
+"""MTF of the Landsat 8 and 9 OLI at the Nyquist frequency of each band: no less, by specification.
+A measured table per band was not found, so this is an assumption. The instrument was specified by
+the slope of an edge between 40 and 60 per cent, at least 0.027 per metre at 30 m and 0.054 per
+metre at 15 m (J. R. Irons et al., "The next Landsat satellite: The Landsat Data Continuity
+Mission", Remote Sensing of Environment 122, 2012). A Gaussian of that slope has a sigma of
+0.3947 / slope = 0.487 px and this MTF."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +211,7 @@ def sensor_degradation(scale: int, sensor: Sensor, bands: Sequence[str]) -> Degr
     return Degradation("sensor", scale, sigma[:1] if len(set(sigma)) == 1 else sigma)
 
 
-_TABLES: Mapping[str, Mapping[str, float]] = {"sentinel2": SENTINEL2_MTF}
+_TABLES: Mapping[str, Mapping[str, float]] = {"sentinel2": SENTINEL2_MTF, "landsat": LANDSAT_MTF}
 
 
 def _plain(band: str) -> str:

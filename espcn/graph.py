@@ -40,12 +40,13 @@ def square_of(weights: Weights) -> int:
     return 2 if 4 * weights.bands * weights.scale**2 <= _LANES else 1
 
 
-def whole_graph(weights: Weights, *, shuffle: bool = True) -> bytes:
+def whole_graph(weights: Weights, *, shuffle: bool = True, square: int | None = None) -> bytes:
     """`pixels` (1, C, h + 2*halo, w + 2*halo) -> `fine` (1, C, h*r, w*r), float32.
 
     Without `shuffle` the sub-pixels (1, C*R*R, h*r/R, w*r/R) that it would put in their places.
+    `square` is the fastest unless given; with 1 any height and width will do.
     """
-    draft = _Draft(weights)
+    draft = _Draft(weights, square=square_of(weights) if square is None else square)
     if not weights.layers:
         return draft.finish(draft.skip(), shuffle=shuffle)
     residual = draft.core()
@@ -55,13 +56,14 @@ def whole_graph(weights: Weights, *, shuffle: bool = True) -> bytes:
 
 def core_graph(weights: Weights) -> bytes:
     """The convolutions alone: `pixels` -> `fine` before skip and shuffle."""
-    draft = _Draft(weights)
+    draft = _Draft(weights, square=square_of(weights))
     return draft.finish(draft.core(), shuffle=False)
 
 
 def finishing_graph(weights: Weights, *, shuffle: bool = True) -> bytes:
     """What is left after the core: `pixels` and `residual` -> `fine`; no `pixels` without skip."""
-    draft = _Draft(weights, inputs=["pixels", "residual"] if weights.skip else ["residual"])
+    inputs = ["pixels", "residual"] if weights.skip else ["residual"]
+    draft = _Draft(weights, square=square_of(weights), inputs=inputs)
     fine = draft.add("Add", "residual", draft.skip()) if weights.skip else "residual"
     return draft.finish(fine, shuffle=shuffle)
 
@@ -71,6 +73,7 @@ class _Draft:
     """A graph being written; each verb adds nodes and returns the name of their result."""
 
     weights: Weights
+    square: int
     inputs: list[str] = field(default_factory=lambda: ["pixels"])
     nodes: list["NodeProto"] = field(default_factory=list)
     constants: list["TensorProto"] = field(default_factory=list)
@@ -93,7 +96,7 @@ class _Draft:
 
     def shuffle(self, maps: str) -> str:
         """Sub-pixels to their places: channel c*R**2 + R*y + x goes to (y, x) of band c."""
-        side = square_of(self.weights) * self.weights.scale
+        side = self.square * self.weights.scale
         return self.add("DepthToSpace", maps, attributes={"blocksize": side, "mode": "CRD"})
 
     def trim(self, pixels: str, margin: int) -> str:
@@ -125,7 +128,7 @@ class _Draft:
         group: int = 1,
     ) -> str:
         """A convolution whose outputs are sub-pixels, a square of input pixels at a time."""
-        side, bands, scale = square_of(self.weights), self.weights.bands, self.weights.scale
+        side, bands, scale = self.square, self.weights.bands, self.weights.scale
         spread = _for_squares(kernels, side, bands=bands, scale=scale)
         if bias is not None:
             sub_pixels = bias.reshape(bands, 1, scale, 1, scale)
@@ -157,8 +160,8 @@ class _Draft:
 
         result = self.shuffle(result) if shuffle else result
         nodes = [*self.nodes, helper.make_node("Identity", [result], ["fine"])]
-        square, bands, scale = square_of(self.weights), self.weights.bands, self.weights.scale
-        channels = {"pixels": bands, "residual": bands * (square * scale) ** 2}
+        bands, scale = self.weights.bands, self.weights.scale
+        channels = {"pixels": bands, "residual": bands * (self.square * scale) ** 2}
         inputs = [
             helper.make_tensor_value_info(
                 name, TensorProto.FLOAT, [1, channels[name], f"{name}_height", f"{name}_width"]

@@ -16,12 +16,17 @@ RADIUS = 2
 """Reach of the bicubic kernel in low-resolution pixels."""
 
 
+def bicubic_taps(scale: int) -> NDArray[np.float64]:
+    """Kernels along one axis, (scale, 5): one per phase; each sums to one."""
+    phases = (np.arange(scale) + 0.5) / scale - 0.5
+    return cubic(phases[:, None] - np.arange(-RADIUS, RADIUS + 1))
+
+
 def bicubic_kernels(scale: int) -> NDArray[np.float64]:
     """Kernels (scale**2, 5, 5) that enlarge like MATLAB's `imresize`, sub-pixels row by row.
 
     Each sums to one, so that a flat field stays what it is.
     """
-    phases = (np.arange(scale) + 0.5) / scale - 0.5
-    taps = cubic(phases[:, None] - np.arange(-RADIUS, RADIUS + 1))
+    taps = bicubic_taps(scale)
     kernels = taps[:, None, :, None] * taps[None, :, None, :]
     return kernels.reshape(scale * scale, 2 * RADIUS + 1, 2 * RADIUS + 1)

@@ -44,11 +44,17 @@ class Provenance:
     """Fine pixels per LR pixel."""
     backend: str
     """What computed it: pixels are equal to the bit within one backend only."""
+    consistency: int = 0
+    """Steps of back-projection after the network."""
+    degradation: str = ""
+    """What they held the pixels against; empty where there were none."""
 
     @property
     def processing(self) -> str:
         """One line for a tag."""
-        return f"{self.software}; model={self.model}; sha256={self.sha256}; scale={self.scale}"
+        line = f"{self.software}; model={self.model}; sha256={self.sha256}; scale={self.scale}"
+        steps = f"; consistency={self.consistency} ({self.degradation})"
+        return line + steps if self.consistency else line
 
 
 def refine(profile: Profile, provenance: Provenance) -> Profile:

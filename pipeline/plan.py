@@ -102,6 +102,8 @@ def choose_side(
     usual = GPU_SIDE if gpu else CPU_SIDE
     # blocks on a fixed grid: tiles that are whole numbers of blocks compute nothing twice
     unit = math.lcm(BLOCK, upscaler.block * upscaler.scale) if upscaler.fixed else BLOCK
+    if unit > 2 * usual:  # no tile fits such blocks: those at its borders are computed twice
+        unit = BLOCK
     sides = [side for side in range(unit, max(usual, unit) + 1, unit) if _handy(side // unit)]
     for side in reversed(sides):
         tiling = make_tiling(profile.height, profile.width, upscaler, side=side)

@@ -29,6 +29,7 @@ FLAGS = {
     "scale": "model.scale",
     "device": "model.device",
     "precision": "model.precision",
+    "consistency": "model.consistency",
     "bands": "source.bands",
     "categorical": "source.categorical",
     "compress": "output.compress",
@@ -42,6 +43,7 @@ MULTIPLE = f"a multiple of {BLOCK}, such as {2 * BLOCK}"
 """Tiles are whole blocks of the output."""
 
 RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "model.consistency": (lambda v: v >= 0, "0 or more"),
     "source.bands": (lambda v: v and min(v) >= 1, "one band or more, counted from 1"),
     "source.max_pixels": (lambda v: v >= 1, "1 or more"),
     "radiometry.input_range": (lambda v: v[0] < v[1], "[low, high] with low < high"),

@@ -73,10 +73,12 @@ def show_facts(console: Console, facts: Facts) -> None:
     """The plan of a job."""
     source, model, work = facts.source, facts.provenance, facts.work
     processes = f"{work.workers} processes x " if work.workers else ""
+    steps = f"{model.consistency} steps of consistency with {model.degradation}"
     rows = [
         ("source", source.path),
         ("", f"{source.width} x {source.height} px, {len(source.bands)} bands, {source.dtype}"),
         ("model", f"{model.model}, x{model.scale}, sha256 {model.sha256[:12]}, {model.backend}"),
+        *([("", steps)] if model.consistency else []),
         ("tiles", f"{work.tiles} of {work.side} px, halo {work.halo}"),
         ("workers", f"{processes}{work.threads} threads"),
         ("memory", f"{mib(work.memory_per_tile)} a tile, {mib(work.memory_per_thread)} a thread"),

@@ -27,6 +27,9 @@ class ModelOptions:
     """Where it runs; auto: on a GPU if there is one."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic; bf16 is faster and a few counts less exact."""
+    consistency: int = 0
+    """Steps of back-projection after the network, which make the result degrade to the input more
+    nearly; each enlarges the halo."""
 
 
 @dataclass(frozen=True, slots=True)

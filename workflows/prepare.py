@@ -34,7 +34,7 @@ class Prepared:
 
     job: Job
     """What was asked for."""
-    upscaler: espcn.Upscaler
+    upscaler: espcn.Upscaler | espcn.Consistent
     """The model."""
     plans: tuple[tuple[Path, Plan], ...]
     """(target, plan) of each output."""
@@ -48,16 +48,17 @@ class Prepared:
 
 def prepare(job: Job) -> Prepared:
     """Decide everything; reads headers and a few small windows. Raises PipelineError."""
-    upscaler = espcn.load(
+    network = espcn.load(
         job.model.name,
         scale=job.model.scale,
         device=job.model.device,
         precision=job.model.precision,
         here=job.cluster.cluster == "local",
     )
+    upscaler = espcn.consistent(network, steps=job.model.consistency)
     address = Address(absolute(job.source), job.input)
     source = open_source(address.uri, address.options)
-    _check_bands(source, upscaler)
+    _check_bands(source, network)
     radiometry = survey(source, job.radiometry, input_range=upscaler.card.input_range)
     on_gpu = upscaler.address.placement.device == "cuda"
     gpus = Gpus(espcn.cuda_devices(), espcn.cuda_room()) if on_gpu else Gpus()
@@ -133,10 +134,13 @@ def _is_part(file: Path, target: Path) -> bool:
     return same or one in two.parents or two in one.parents
 
 
-def _provenance(upscaler: espcn.Upscaler) -> Provenance:
+def _provenance(upscaler: espcn.Upscaler | espcn.Consistent) -> Provenance:
     card, placement = upscaler.card, upscaler.address.placement
     where = f"{placement.backend} {placement.device} {placement.precision}"
-    return Provenance(f"espcn {version('espcn')}", card.name, card.sha256, card.scale, where)
+    made = Provenance(f"espcn {version('espcn')}", card.name, card.sha256, card.scale, where)
+    if not isinstance(upscaler, espcn.Consistent):
+        return made
+    return replace(made, consistency=upscaler.steps, degradation=upscaler.degradation.text)
 
 
 def _check_bands(source: Source, upscaler: espcn.Upscaler) -> None:

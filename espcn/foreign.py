@@ -5,8 +5,11 @@ layers and no skip. What such a file holds is tensors only: torch's weights-only
 rest.
 """
 
+import hashlib
 import warnings
+import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,23 +19,45 @@ from espcn.architecture import Weights, scale_of
 from espcn.card import Card, card_of
 from espcn.errors import ModelError
 from espcn.sessions import missing
-from espcn.weights_file import read_weights, tensors_to_layers, write_weights
+from espcn.weights_file import (
+    LAYER_NAMES,
+    MAX_BYTES,
+    METADATA_KEY,
+    read_weights,
+    tensors_to_layers,
+    write_weights,
+)
 
-WRAPPERS = ("state_dict", "model_state_dict", "params_ema", "params", "model", "net")
-"""Keys under which training scripts keep the tensors."""
+WRAPPERS = (
+    *("state_dict", "model_state_dict", "ema_state_dict", "params_ema", "params-ema", "params"),
+    *("model", "net", "generator"),
+)
+"""Keys under which training scripts keep the tensors; the first that is there counts."""
 
-PREFIXES = ("module.", "model.", "net.", "netG.", "generator.")
-"""What wrappers of modules put before the names."""
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "net_g.", "netG.", "generator.")
+"""What wrappers put before the names: DataParallel, torch.compile, Lightning, BasicSR."""
+
+NESTING = 4
+"""Wrappers within wrappers that are opened."""
+
+MAX_CHECKPOINT = 2**30
+"""Largest checkpoint read, in bytes, unpacked; with an optimiser's state an ESPCN takes 1 MB."""
+
+ASSUMED = "tanh between the layers, no skip, values from 0 to 1, as their common ancestor"
+"""What tensors do not tell."""
 
 
 def import_checkpoint(path: str | Path, output: str | Path) -> Card:
     """Convert a .pth, .pt or bare .safetensors file to `output` (.safetensors); returns its card.
 
-    Raises `ModelError` when the file is not an ESPCN of three convolutions with finite weights.
+    Raises `ModelError` when the file is not an ESPCN of three convolutions with finite weights,
+    and when it is a weights file of ours, which says more than a checkpoint does.
     """
     source, target = Path(path), Path(output)
     if target.suffix != ".safetensors":
         raise ModelError(f"cannot write {target}: the name of a weights file ends in .safetensors")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise ModelError(f"{source} would be replaced by what it becomes: choose another name")
     try:
         layers = tensors_to_layers(_named(_read(source)))
         weights = Weights(
@@ -41,7 +66,11 @@ def import_checkpoint(path: str | Path, output: str | Path) -> Card:
             activation="tanh",
             skip=False,
             input_range=(0.0, 1.0),
-            provenance={"imported_from": source.name},
+            provenance={
+                "imported_from": source.name,
+                "imported_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+                "assumed": ASSUMED,
+            },
         )
     except ModelError as error:
         raise ModelError(f"{source}: {error}") from error
@@ -51,6 +80,11 @@ def import_checkpoint(path: str | Path, output: str | Path) -> Card:
 
 
 def _read(path: Path) -> object:
+    """Whatever the file holds, on the CPU."""
+    try:
+        _check_size(path)
+    except OSError as error:
+        raise ModelError(f"cannot be read: {error.strerror}") from error
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     try:
@@ -63,42 +97,80 @@ def _read(path: Path) -> object:
     except OSError as error:
         raise ModelError(f"cannot be read: {error.strerror}") from error
     except Exception as error:  # the unpickler raises whatever the bytes make of it
-        raise ModelError(f"not a checkpoint of tensors alone ({type(error).__name__})") from error
+        raise ModelError(
+            f"not a checkpoint of tensors alone ({type(error).__name__}): save the network's "
+            "state_dict() and import that"
+        ) from error
 
 
-def _read_safetensors(path: Path) -> object:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+def _check_size(path: Path) -> None:
+    """Raise `ModelError` for a file that would not fit memory; checkpoints are zip archives."""
+    size = path.stat().st_size
+    with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+        size = max(size, sum(entry.file_size for entry in archive.infolist()))
+    if size > MAX_CHECKPOINT:
+        raise ModelError(f"has {size} bytes: a checkpoint has at most {MAX_CHECKPOINT}")
+
+
+def _read_safetensors(path: Path) -> dict[str, object]:
+    from safetensors import SafetensorError, safe_open
 
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            ours = METADATA_KEY in (file.metadata() or {})
+            content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except OSError as error:
-        raise ModelError(f"cannot be read: {error.strerror}") from error
+        raise ModelError(f"cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:
         raise ModelError(f"not a whole safetensors file ({error})") from error
+    if ours:
+        raise ModelError("is a weights file of ours already: use it as it is")
+    return content
 
 
 def _named(content: object) -> dict[str, NDArray[np.generic]]:
-    """Tensors by the field's names, without wrappers and prefixes."""
-    for wrapper in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
+    """Tensors by the field's names, without wrappers and prefixes; biases on all layers or none."""
+    content = _unwrapped(content)
     if not isinstance(content, Mapping):
         raise ModelError(f"holds a {type(content).__name__}, not named tensors")
-    return {_bare(str(name)): _array(str(name), value) for name, value in content.items()}
+    tensors: dict[str, NDArray[np.generic]] = {}
+    for name, value in content.items():
+        bare = _bare(str(name))
+        if bare in tensors:
+            raise ModelError(f"holds {bare} twice, under different prefixes: which one is meant?")
+        tensors[bare] = _array(str(name), value)
+    biases = [f"{name}.bias" for name in LAYER_NAMES if f"{name}.bias" not in tensors]
+    if 0 < len(biases) < len(LAYER_NAMES):
+        raise ModelError(f"lacks {biases[0]}, other layers have a bias: the file is damaged")
+    return tensors
+
+
+def _unwrapped(content: object) -> object:
+    """What lies within the wrappers; the innermost that holds named values."""
+    for _ in range(NESTING):
+        if not isinstance(content, Mapping):
+            break
+        inner = [content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)]
+        content = inner[0] if inner else content
+    return content
 
 
 def _bare(name: str) -> str:
-    prefix = next((prefix for prefix in PREFIXES if name.startswith(prefix)), "")
-    return _bare(name[len(prefix) :]) if prefix else name
+    """The name without its prefixes, however many."""
+    while prefix := next((prefix for prefix in PREFIXES if name.startswith(prefix)), ""):
+        name = name[len(prefix) :]
+    return name
 
 
 def _array(name: str, value: object) -> NDArray[np.generic]:
-    if isinstance(value, np.ndarray):
-        return value
+    """A dense floating-point tensor as float32; raises `ModelError` for everything else."""
     import torch
 
     if not isinstance(value, torch.Tensor) or not value.is_floating_point():
         raise ModelError(f"{name} is not a floating-point tensor")
+    if value.layout != torch.strided or value.is_meta:
+        raise ModelError(f"{name} is a sparse tensor or one without values: save it dense")
+    if value.numel() * 4 > MAX_BYTES:
+        raise ModelError(f"{name} has {value.numel()} values: too many for an ESPCN")
     array: NDArray[np.generic] = value.detach().float().numpy()
     return array

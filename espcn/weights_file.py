@@ -33,7 +33,11 @@ MAX_BYTES = 64 * 1024**2
 LAYER_NAMES = ("feature_map_layer.0", "feature_map_layer.2", "sub_pixel_layer.0")
 """The field's names for the three convolutions."""
 
-_METADATA_KEY = "espcn"
+PICKLED = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+"""How checkpoints of torch begin: zip archives, and pickles of any protocol."""
+
+METADATA_KEY = "espcn"
+"""Of the entry that tells our files from others."""
 
 
 def read_weights(path: Path) -> tuple[Weights, str]:
@@ -56,8 +60,10 @@ def write_weights(path: Path, weights: Weights) -> None:
 
     data = save(
         weights_to_tensors(weights),
-        metadata={_METADATA_KEY: json.dumps(_facts(weights), sort_keys=True)},
+        metadata={METADATA_KEY: json.dumps(_facts(weights), sort_keys=True)},
     )
+    if len(data) > MAX_BYTES:
+        raise ModelError(f"{path} would have {len(data)} bytes: the limit is {MAX_BYTES}")
     write_atomically(path, data)
 
 
@@ -110,14 +116,15 @@ def _parse(data: bytes) -> tuple[dict[str, str], dict[str, NDArray[np.generic]]]
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    if data[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-        raise ModelError(
-            "is a pickled checkpoint, which can run code: convert it by `espcn import`"
-        )
     try:
         tensors = load(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        # only now: a header of 896 bytes begins like a pickle too
+        if data[:2] in PICKLED:
+            raise ModelError(
+                "is a pickled checkpoint, which can run code: convert it by `espcn import`"
+            ) from error
         raise ModelError(
             f"not a whole safetensors file ({error}): copy or train it again"
         ) from error
@@ -125,11 +132,11 @@ def _parse(data: bytes) -> tuple[dict[str, str], dict[str, NDArray[np.generic]]]
 
 
 def _build(metadata: dict[str, str], tensors: dict[str, NDArray[np.generic]]) -> Weights:
-    if _METADATA_KEY not in metadata:
+    if METADATA_KEY not in metadata:
         raise ModelError("has no espcn metadata, so its activation is unknown: use `espcn import`")
     layers = tensors_to_layers(tensors)
     try:
-        return _weights(layers, json.loads(metadata[_METADATA_KEY]))
+        return _weights(layers, json.loads(metadata[METADATA_KEY]))
     except ModelError:
         raise
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
@@ -177,7 +184,8 @@ def _floats(tensors: dict[str, NDArray[np.generic]], name: str) -> NDArray[np.fl
     tensor = tensors[name]
     if not np.issubdtype(tensor.dtype, np.floating):
         raise ModelError(f"{name} is {tensor.dtype}: need a floating-point tensor")
-    return tensor.astype(np.float32)
+    with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused as such
+        return tensor.astype(np.float32)
 
 
 def _optional(tensors: dict[str, NDArray[np.generic]], name: str) -> NDArray[np.float32] | None:

@@ -11,6 +11,7 @@ from espcn_networks import random_weights
 from safetensors.numpy import save_file
 
 import espcn
+from espcn import weights_file
 from espcn.architecture import Layer, Weights
 from espcn.models import shipped_names
 from espcn.weights_file import read_weights, weights_to_tensors, write_weights
@@ -202,6 +203,25 @@ def test_a_damaged_file_is_one_line_that_names_it(path: Path, kind: str, message
         espcn.describe(str(path))
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_a_header_whose_length_looks_like_a_pickle_is_read(path: Path, protocol: int) -> None:
+    weights, length = random_weights(scale=2), protocol << 8 | 0x80
+    write_weights(path, replace(weights, provenance={"padding": ""}))
+    space = length - int.from_bytes(path.read_bytes()[:8], "little")
+    write_weights(path, replace(weights, provenance={"padding": "x" * space}))
+    assert path.read_bytes()[:2] == bytes([0x80, protocol])
+    assert espcn.describe(str(path)).scale == 2
+
+
+def test_weights_that_would_not_be_read_are_not_written(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights_file, "MAX_BYTES", 10_000)
+    with pytest.raises(espcn.ModelError, match="the limit is 10000"):
+        write_weights(path.with_name("large.safetensors"), random_weights())
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_file_without_our_metadata_is_sent_to_import(tmp_path: Path) -> None:

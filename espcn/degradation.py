@@ -10,7 +10,7 @@ everywhere, so that nothing is shifted.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Self, cast, get_args
 
 import numpy as np
@@ -113,6 +113,16 @@ class Degradation:
                 "'gaussian x3 sigma 1.5' or 'sensor x3 sigma 1.57 1.52'"
             ) from error
 
+    def of_band(self, band: int) -> Self:
+        """What happens to one band, counted from 0, by itself."""
+        return replace(self, sigma=self.sigma[band : band + 1]) if len(self.sigma) > 1 else self
+
+    def for_bands(self, count: int) -> Self:
+        """The same for any `count` bands: where the sigmas are not theirs, the mean for all."""
+        if len(self.sigma) in (0, 1, count):
+            return self
+        return replace(self, sigma=(sum(self.sigma) / len(self.sigma),))
+
     @property
     def reach(self) -> int:
         """Radius in LR pixels of the square whose fine pixels one LR pixel depends on."""
@@ -125,7 +135,7 @@ class Degradation:
         """(first, weights) along either axis: LR pixel o is the sum of weights[k] times the fine
         pixels o * scale + first + k. The weights sum to one."""
         centre = (self.scale - 1) / 2
-        sigma = self.sigma[min(band, len(self.sigma) - 1)] if self.sigma else None
+        sigma = self.of_band(band).sigma[0] if self.sigma else None
         radius = 2.0 * self.scale if sigma is None else max(TRUNCATED * sigma, 0.5)
         first, last = int(np.ceil(centre - radius)), int(np.floor(centre + radius))
         distance = np.arange(first, last + 1) - centre
@@ -209,6 +219,21 @@ def sensor_degradation(scale: int, sensor: Sensor, bands: Sequence[str]) -> Degr
         )
     sigma = tuple(mtf_sigma(scale, table[_plain(band)]) for band in bands)
     return Degradation("sensor", scale, sigma[:1] if len(set(sigma)) == 1 else sigma)
+
+
+def named(text: str, scale: int, bands: Sequence[str] = ()) -> Degradation:
+    """What a user means by `bicubic`, a sensor's name (that of `bands`), or a `Degradation.text`.
+
+    Raises `ModelError` for anything else, and for a text of another scale.
+    """
+    if text == "bicubic":
+        return Degradation("bicubic", scale)
+    if text in get_args(Sensor):
+        return sensor_degradation(scale, cast("Sensor", text), bands)
+    found = Degradation.parse(text)
+    if found.scale != scale:
+        raise ModelError(f"{text!r} does not degrade by {scale}: give a degradation x{scale}")
+    return found
 
 
 _TABLES: Mapping[str, Mapping[str, float]] = {"sentinel2": SENTINEL2_MTF, "landsat": LANDSAT_MTF}

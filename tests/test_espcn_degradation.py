@@ -18,6 +18,7 @@ from espcn.degradation import (
     Degradation,
     declared,
     mtf_sigma,
+    named,
     sensor_degradation,
 )
 
@@ -43,10 +44,10 @@ def any_degradation(draw: st.DrawFn) -> Degradation:
     return Degradation(kind, scale, tuple(draw(sigmas)))  # type: ignore[arg-type]
 
 
-named = pytest.mark.parametrize("degradation", degradations(), ids=lambda d: d.text)
+every = pytest.mark.parametrize("degradation", degradations(), ids=lambda d: d.text)
 
 
-@named
+@every
 def test_a_flat_field_stays_what_it_is(degradation: Degradation) -> None:
     scale = degradation.scale
     flat = np.full((2, 5 * scale, 3 * scale), 10_000.0)
@@ -55,7 +56,7 @@ def test_a_flat_field_stays_what_it_is(degradation: Degradation) -> None:
     np.testing.assert_allclose(low, 10_000.0, rtol=1e-14)
 
 
-@named
+@every
 def test_nothing_is_shifted(degradation: Degradation) -> None:
     """A ramp keeps its values at the centres of the LR pixels, along both axes."""
     scale, reach = degradation.scale, degradation.reach
@@ -68,7 +69,7 @@ def test_nothing_is_shifted(degradation: Degradation) -> None:
     np.testing.assert_allclose(low[inner, inner], expected[inner, inner], atol=1e-10)
 
 
-@named
+@every
 def test_an_impulse_reaches_as_far_as_is_said(degradation: Degradation) -> None:
     scale, reach = degradation.scale, degradation.reach
     count = 2 * reach + 5
@@ -153,6 +154,25 @@ def test_every_band_has_its_own_blur() -> None:
         both.shrink(np.zeros((24, 30)))
 
 
+def test_a_degradation_of_bands_serves_one_of_them_and_any_number() -> None:
+    both = Degradation("sensor", 3, (0.8, 1.6))
+    assert both.of_band(1) == Degradation("sensor", 3, (1.6,))
+    assert both.for_bands(2) == both
+    assert both.for_bands(5).sigma == pytest.approx((1.2,))
+    for single in (Degradation("bicubic", 2), Degradation("gaussian", 2, (1.0,))):
+        assert single.of_band(3) == single.for_bands(3) == single
+
+
+def test_a_user_names_a_degradation() -> None:
+    assert named("bicubic", 3) == Degradation("bicubic", 3)
+    assert named("sentinel2", 2, ["B02"]) == sensor_degradation(2, "sentinel2", ["B2"])
+    assert named("gaussian x3 sigma 1.5", 3) == Degradation("gaussian", 3, (1.5,))
+    with pytest.raises(ModelError, match="does not degrade by 2: give a degradation x2"):
+        named("gaussian x3 sigma 1.5", 2)
+    with pytest.raises(ModelError, match="is no degradation"):
+        named("sensor", 2)
+
+
 @pytest.mark.parametrize(
     "degradation", [Degradation("bicubic", 3), Degradation("gaussian", 4, (3.0,))]
 )
@@ -164,7 +184,7 @@ def test_borders_are_mirrored_with_the_edge_repeated(degradation: Degradation) -
     np.testing.assert_array_equal(degradation.shrink(grown)[cut, cut], degradation.shrink(fine))
 
 
-@named
+@every
 def test_a_window_with_its_reach_gives_the_same_bits(degradation: Degradation) -> None:
     scale, reach = degradation.scale, degradation.reach
     fine = np.random.default_rng(3).random(((2 * reach + 9) * scale, (2 * reach + 6) * scale))
@@ -202,13 +222,13 @@ def test_what_is_no_degradation_is_said(text: str, reason: str) -> None:
 
 
 def test_a_card_that_names_no_degradation_means_bicubic() -> None:
-    named = Degradation("sensor", 3, (1.57,))
-    assert declared({"degradation": named.text}, 3) == named
+    own = Degradation("sensor", 3, (1.57,))
+    assert declared({"degradation": own.text}, 3) == own
     assert declared({}, 2) == Degradation("bicubic", 2)
     assert (
         declared({"degradation": "MATLAB bicubic, antialiased, of the luma"}, 4).kind == "bicubic"
     )
-    assert declared({"degradation": named.text}, 2) == Degradation("bicubic", 2)
+    assert declared({"degradation": own.text}, 2) == Degradation("bicubic", 2)
 
 
 def test_sides_must_be_multiples_of_the_scale() -> None:

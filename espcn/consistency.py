@@ -1,27 +1,26 @@
-"""Back-projection at inference: fine pixels are moved until they degrade to the input again.
+"""Back-projection at inference: fine pixels are corrected until they degrade to the input again.
 
     x  <-  x + enlarge(LR - degrade(x))        N times, after the network
 
 M. Irani and S. Peleg, "Improving resolution by image registration", CVGIP: Graphical Models and
-Image Processing 53(3), 1991, eq. 3, with the bicubic kernel on the way back. Each step looks
+Image Processing 53(3), 1991, with the bicubic kernel on the way back. Each step looks
 `reach` LR pixels farther for the degradation and 2 for the enlargement, so the halo grows:
 
-    |<- halo of the network ->|<- steps * (reach + 2) ->|  block  |  and so on to the right
+    |<- halo of the network ->|<- steps * (reach + 2) ->|<-  block  ->|<- ...
 
-All sums run over whole arrays, tap by tap in one order: a pixel has the same bits wherever it lies
-in a block. Every kernel sums to one, so a constant that was subtracted before may be added after.
+Every kernel sums to one, so a constant that was subtracted before may be added after.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from espcn.back_projection import Taps, back_project, split, trim
 from espcn.card import Card
 from espcn.degradation import Degradation, declared
 from espcn.errors import ModelError
-from espcn.interpolation import RADIUS, bicubic_taps
+from espcn.interpolation import RADIUS
 from espcn.upscaler import Address, Upscaler
 
 Floats = NDArray[np.float32]
@@ -90,6 +89,11 @@ class Consistent:
         return self.network.bands
 
     @property
+    def band_names(self) -> tuple[str, ...]:
+        """What each of `bands` shows, in order; empty where unknown."""
+        return self.network.band_names
+
+    @property
     def input_range(self) -> tuple[float, float] | None:
         """Range of values that the network was trained on; None where it needs no normalisation."""
         return self.network.input_range
@@ -127,25 +131,13 @@ class Consistent:
         [band, i, j, y, x]."""
         self._check(pixels)
         fine = self.network(pixels)
-        coarse = _trim(np.asarray(pixels), self.network.halo)
-        planes = np.empty((len(fine), self.scale, self.scale, *self._inner(pixels)), np.float32)
-        for band, into in enumerate(planes):
-            into[:] = self._correct(_split(fine[band], self.scale), coarse[band], band)
-        return planes
-
-    def _inner(self, pixels: Floats) -> tuple[int, int]:
+        coarse = trim(pixels, self.network.halo)
         height, width = (side - 2 * self.halo for side in pixels.shape[1:])
-        return height, width
-
-    def _correct(self, planes: Floats, coarse: Floats, band: int) -> Floats:
-        """All steps of one band: (r, r, y, x) and (y, x), both smaller by `context` after."""
-        reach, scale = self.degradation.reach, self.scale
-        first, weights = self.degradation.taps(band if self.bands > 1 else 0)
-        for _ in range(self.steps):
-            seen = _degrade(planes, first, weights.astype(np.float32), reach)
-            correction = _enlarge(_trim(coarse, reach) - seen, scale)
-            correction += _trim(planes, reach + RADIUS)
-            planes, coarse = correction, _trim(coarse, reach + RADIUS)
+        planes = np.empty((len(fine), self.scale, self.scale, height, width), np.float32)
+        for band, into in enumerate(planes):
+            first, weights = self.degradation.taps(band if self.bands > 1 else 0)
+            taps = Taps(self.scale, first, weights, self.degradation.reach)
+            into[:] = back_project(split(fine[band], self.scale), coarse[band], taps, self.steps)
         return planes
 
     def _check(self, pixels: Floats) -> None:
@@ -172,57 +164,3 @@ def consistent(network: Upscaler, *, steps: int) -> Upscaler | Consistent:
         mean = sum(degradation.sigma) / len(degradation.sigma)
         degradation = replace(degradation, sigma=(mean,))
     return Consistent(network, steps, degradation)
-
-
-def _split(fine: Floats, scale: int) -> Floats:
-    """(y * r, x * r) to (r, r, y, x): neighbours lie side by side again, as vector units like."""
-    height, width = (side // scale for side in fine.shape)
-    planes = fine.reshape(height, scale, width, scale).transpose(1, 3, 0, 2)
-    return np.ascontiguousarray(planes)
-
-
-def _trim(values: Floats, margin: int) -> Floats:
-    """Without the `margin` outermost of the last two axes."""
-    height, width = values.shape[-2:]
-    return values[..., margin : height - margin, margin : width - margin]
-
-
-def _degrade(planes: Floats, first: int, weights: Floats, reach: int) -> Floats:
-    """(r, r, y, x) fine pixels to (y, x) LR pixels, less `reach` on every side: rows, columns."""
-    scale, (height, width) = len(planes), planes.shape[2:]
-    # which phase a tap falls on, and how many LR pixels away
-    places = [divmod(first + k, scale) for k in range(len(weights))]
-    rows = [
-        _sum(
-            (w, planes[i, j, reach + y : height - reach + y])
-            for w, (y, i) in zip(weights, places, strict=True)
-        )
-        for j in range(scale)
-    ]
-    return _sum(
-        (w, rows[j][:, reach + x : width - reach + x])
-        for w, (x, j) in zip(weights, places, strict=True)
-    )
-
-
-def _enlarge(coarse: Floats, scale: int) -> Floats:
-    """(y, x) to (r, r, y, x), less `RADIUS` on every side: rows first, then columns."""
-    height, width = (side - 2 * RADIUS for side in coarse.shape)
-    taps = bicubic_taps(scale).astype(np.float32)
-    planes = np.empty((scale, scale, height, width), np.float32)
-    for i, along_y in enumerate(taps):
-        rows = _sum((w, coarse[y : y + height]) for y, w in enumerate(along_y) if w)
-        for j, along_x in enumerate(taps):
-            planes[i, j] = _sum((w, rows[:, x : x + width]) for x, w in enumerate(along_x) if w)
-    return planes
-
-
-def _sum(parts: Iterable[tuple[np.float32, Floats]]) -> Floats:
-    """Weighted sum of arrays of one shape, in their order."""
-    (weight, values), *others = parts
-    total = values * weight
-    term = np.empty_like(total)
-    for weight, values in others:
-        np.multiply(values, weight, out=term)
-        total += term
-    return total

@@ -79,6 +79,11 @@ class Upscaler:
         return self.card.bands
 
     @property
+    def band_names(self) -> tuple[str, ...]:
+        """What each of `bands` shows, in order; empty where unknown."""
+        return self.card.band_names
+
+    @property
     def input_range(self) -> tuple[float, float] | None:
         """Range of values that it was trained on; None where it needs no normalisation."""
         return self.card.input_range

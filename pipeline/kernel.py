@@ -36,6 +36,10 @@ class Upscaler(Protocol):
         """Bands it takes at once; 1 means any number, one by one."""
 
     @property
+    def band_names(self) -> tuple[str, ...]:
+        """What each of those bands shows, in order; empty where unknown."""
+
+    @property
     def input_range(self) -> tuple[float, float] | None:
         """Range of values that it was trained on; None if it needs no normalisation."""
 

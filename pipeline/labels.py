@@ -54,6 +54,23 @@ class Labels:
         """What errors call the array."""
         return str(self.array.name or "array")
 
+    def bands(self, count: int) -> tuple[str | None, ...]:
+        """Names of the `count` bands: their coordinate, or what it numbers in long_name.
+
+        A selection leaves the attribute as it was; without a coordinate it must name every band.
+        """
+        names = self.array.attrs.get("long_name")
+        known = [str(name) for name in names] if isinstance(names, list | tuple) else []
+        numbers = list(range(1, count + 1)) if len(known) == count else []
+        axis = self.array.dims[0]
+        if self.array.ndim == 3 and axis in self.array.coords:
+            values = self.array.coords[axis].values
+            if values.dtype.kind in "UOT":
+                return tuple(str(value) for value in values)
+            numbers = [int(value) for value in values] if values.dtype.kind in "iu" else []
+        fits = numbers and set(numbers) <= set(range(1, len(known) + 1))
+        return tuple(known[number - 1] for number in numbers) if fits else (None,) * count
+
     def dress(self, pixels: xr.Variable, *, scale: int) -> xr.DataArray:
         """Finer pixels with their labels; lazy ones stay so."""
         import xarray as xr

@@ -13,7 +13,7 @@ two agree within 1 count for integers and 1e-5 of the range for floats.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -24,7 +24,8 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
-from pipeline.errors import PlanError, SourceError
+from pipeline.bands import check_bands
+from pipeline.errors import SourceError
 from pipeline.kernel import Recipe, Upscaler, make_tiling, upscale_tile
 from pipeline.labels import Labels, read_labels
 from pipeline.options import RadiometryOptions, TilingOptions
@@ -77,31 +78,27 @@ def _recipe(
     count = bands[0] if bands else 1
     if not count * height * width:
         raise SourceError(f"has no pixels: its shape is {data_array.shape}", uri=labels.uri)
-    _check_bands(count, upscaler, labels.uri)
     profile = Profile(
         uri=labels.uri,
         driver="xarray",
         height=height,
         width=width,
         dtype=dtype.name,
-        bands=tuple(Band(number) for number in range(1, count + 1)),
+        bands=tuple(Band(number, name) for number, name in enumerate(labels.bands(count), 1)),
         identity=Identity(0, 0, ""),
         nodata=labels.nodata,
     )
+    check_bands(profile, upscaler, model="the model", scene="the array", select=_by_isel)
     options = TilingOptions(tile=tile)
     side = choose_side(profile, upscaler, options, memory=TILE_MEMORY, threads=1)
     tiling = make_tiling(height, width, upscaler, side=side)
     return Recipe(profile, tiling, _radiometry(profile, upscaler), upscaler)
 
 
-def _check_bands(count: int, upscaler: Upscaler, uri: str) -> None:
-    """A network of several bands takes exactly those."""
-    if upscaler.bands not in (1, count):
-        raise PlanError(
-            f"the model takes {upscaler.bands} bands at once, the array has {count}; select them "
-            "with isel(band=...)",
-            uri=uri,
-        )
+def _by_isel(numbers: Sequence[int]) -> str:
+    """How bands are selected from an array."""
+    chosen = str([number - 1 for number in numbers]) if numbers else "..."
+    return f"select them with isel(band={chosen})"
 
 
 def _radiometry(profile: Profile, upscaler: Upscaler) -> Radiometry:

@@ -27,6 +27,7 @@ class FakeNetwork:
     scale: int = 2
     halo: int = 4
     bands: int = 1
+    band_names: tuple[str, ...] = ()
     block: int = 48
     fixed: bool = False
     native: bool = False
@@ -156,6 +157,7 @@ class Box:
     scale: int = 2
     halo: int = 1
     bands: int = 1
+    band_names: tuple[str, ...] = ()
     block: int = 100
     fixed: bool = False
     native: bool = False

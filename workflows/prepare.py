@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 import espcn
+from pipeline.bands import check_bands
 from pipeline.cluster import Gpus, Shape, local_shape
 from pipeline.errors import ConfigError, PlanError, PublishError
 from pipeline.fate import Provenance
@@ -18,7 +20,7 @@ from pipeline.profile import Profile
 from pipeline.room import Room, measure_room
 from pipeline.serial import from_json
 from pipeline.sinks import sink_for
-from pipeline.sources import Address, Source, absolute, open_source
+from pipeline.sources import Address, absolute, open_source
 from pipeline.stage import is_publishing, stage_of, unique
 from pipeline.survey import survey
 from pipeline.tiling import Tiling
@@ -58,7 +60,13 @@ def prepare(job: Job) -> Prepared:
     upscaler = espcn.consistent(network, steps=job.model.consistency)
     address = Address(absolute(job.source), job.input)
     source = open_source(address.uri, address.options)
-    _check_bands(source, network)
+    check_bands(
+        source.profile,
+        network,
+        model=f"the model {network.card.name}",
+        scene="the source",
+        select=_by_flag,
+    )
     radiometry = survey(source, job.radiometry, input_range=upscaler.card.input_range)
     on_gpu = upscaler.address.placement.device == "cuda"
     gpus = Gpus(espcn.cuda_devices(), espcn.cuda_room()) if on_gpu else Gpus()
@@ -143,15 +151,10 @@ def _provenance(upscaler: espcn.Upscaler | espcn.Consistent) -> Provenance:
     return replace(made, consistency=upscaler.steps, degradation=upscaler.degradation.text)
 
 
-def _check_bands(source: Source, upscaler: espcn.Upscaler) -> None:
-    """A network of several bands takes exactly those."""
-    light = len(source.profile.light)
-    if upscaler.bands > 1 and light != upscaler.bands:
-        raise PlanError(
-            f"the model {upscaler.card.name} takes {upscaler.bands} bands at once, the source has "
-            f"{light}; select them with --bands",
-            uri=source.profile.uri,
-        )
+def _by_flag(numbers: Sequence[int]) -> str:
+    """How bands are selected on the command line."""
+    chosen = ",".join(str(number) for number in numbers)
+    return f"select them with --bands {chosen}".rstrip()
 
 
 def _agreed(plans: list[tuple[Path, Plan]], job: Job) -> tuple[tuple[Path, Plan], ...]:

@@ -4,7 +4,7 @@ A network that goes band by band takes any. One that mixes several has learned w
 others in their places would come out wrong without an error. Names are compared where both sides
 have them:
 
-    B02 = b2 = "B2, central wavelength 490 nm"        B8A = B08A        a bare number is no name
+    B02 = b2 = SR_B2 = "B2, central wavelength 490 nm"   B8A = B08A   a bare number is no name
 """
 
 from __future__ import annotations
@@ -15,6 +15,11 @@ from collections.abc import Callable, Sequence
 from pipeline.errors import PlanError
 from pipeline.kernel import Upscaler
 from pipeline.profile import Band, Profile
+
+NUMBERED = re.compile(r"(?<![a-z0-9])B(\d{1,2}A?)(?![a-z0-9])", re.IGNORECASE)
+"""A band of a satellite's sensor, wherever it stands in a name."""
+COLOURS = ("red", "green", "blue")
+"""Colour interpretations that are names where the network's bands have such names."""
 
 
 def check_bands(
@@ -40,36 +45,42 @@ def check_bands(
     if len(light) != upscaler.bands:
         found, way = str(len(light)), select(numbers)
     else:
-        found = ", ".join(band.description or f"band {band.number}" for band in light)
+        known = [band.description or _name_of(band, wanted) for band in light]
+        found = ", ".join(name or "an unnamed band" for name in known)
         way = select(numbers) if numbers else "choose another model, or name them as it does"
     raise PlanError(f"{model} takes {taken}, {scene} has {found}; {way}", uri=profile.uri)
+
+
+def comparable(name: str) -> str:
+    """A band's name without what makes no other band of it: just its number, where it has one."""
+    numbered = NUMBERED.findall(name)
+    if numbered:
+        return f"b{numbered[-1].lstrip('0') or '0'}".casefold()
+    return re.sub(r"[\s_-]", "", name.casefold())
 
 
 def _agree(wanted: Sequence[str], light: Sequence[Band]) -> bool:
     """Whether no band is known to be another one than the network wants in its place."""
     if not wanted:
         return True
-    pairs = [(_bare(name), _name_of(band)) for name, band in zip(wanted, light, strict=True)]
-    return all(found in (None, name) for name, found in pairs)
+    named = [_name_of(band, wanted) for band in light]
+    return all(found in (None, comparable(name)) for name, found in zip(wanted, named, strict=True))
 
 
 def _numbers(wanted: Sequence[str], profile: Profile) -> tuple[int, ...]:
     """Numbers of the wanted bands, and of those that are not light; none if one is missing."""
     light = [profile.bands[i] for i in profile.light]
-    known = {_name_of(band): band.number for band in reversed(light)}
-    if not wanted or any(_bare(name) not in known for name in wanted):
+    known = {_name_of(band, wanted): band.number for band in reversed(light)}
+    if not wanted or any(comparable(name) not in known for name in wanted):
         return ()
     others = [band.number for band in profile.bands if band not in light]
-    return (*(known[_bare(name)] for name in wanted), *others)
+    return (*(known[comparable(name)] for name in wanted), *others)
 
 
-def _name_of(band: Band) -> str | None:
-    """A band's name, reduced to what can be compared; None where it has none."""
-    name = _bare(band.description or "")
-    return None if name in ("", f"band{band.number}", str(band.number)) else name
-
-
-def _bare(name: str) -> str:
-    """Case, spaces, explanations after a comma and leading zeros make no other band."""
-    first = re.split(r"[,;(]", name.casefold())[0]
-    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[\s_-]", "", first))
+def _name_of(band: Band, wanted: Sequence[str]) -> str | None:
+    """What a band is known to be; None for a bare number, and for a colour among other names."""
+    if band.description:
+        name = comparable(band.description)
+        return None if name in ("", f"band{band.number}", str(band.number)) else name
+    coloured = band.colour in COLOURS and any(name.casefold() in COLOURS for name in wanted)
+    return band.colour if coloured else None

@@ -53,7 +53,7 @@ class TestCheck:
             ("B02", "B03", "B04"),
             ("b2", "B3", "B04"),
             ("B2, central wavelength 490 nm", "B3, central wavelength 560 nm", "B4 (665 nm)"),
-            (" B_02", "B-3", "B 4"),
+            (" b02 ", "SR_B3", "T31TDH_20180101T105441_B04_10m"),
             (None, None, None),
             (None, "B03", ""),
             ("Band 1", "Band 2", "band_3"),
@@ -98,6 +98,16 @@ class TestCheck:
             check(profile_of("B02", "B03"), *SENTINEL)
         with pytest.raises(PlanError, match=r"takes 3 bands at once, it has 5; select \[\]"):
             check(profile_of(*names))
+
+    def test_colours_are_names_where_the_network_has_such(self) -> None:
+        profile = profile_of(None, None, None)
+        colours = ("blue", "green", "red")
+        bands = tuple(replace(b, colour=c) for b, c in zip(profile.bands, colours, strict=True))
+        profile = replace(profile, bands=bands)
+        with pytest.raises(PlanError, match=r"it has blue, green, red; select \[3, 2, 1\]"):
+            check(profile, "red", "green", "blue")
+        check(profile, "Blue", "green", "red")
+        check(profile, *SENTINEL)
 
     def test_without_names_only_the_count_matters(self) -> None:
         check(profile_of("B04", "B03", "B02"))

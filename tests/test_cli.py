@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +18,8 @@ from rich.console import Console
 from pipeline.errors import PipelineError, PublishError, TileError
 from workflows import upscale as story
 from workflows.cli import run
-from workflows.events import Progress, Publishing, Started
+from workflows.console import show_models
+from workflows.events import Progress, Publishing, Started, Warned
 from workflows.job import Job
 from workflows.progress import watching
 
@@ -317,6 +318,84 @@ class TestUpscale:
         assert (job.cluster.cluster, job.cluster.workers) == ("tcp://h:1", 0)
         assert (job.output.compress, job.output.statistics) == ("zstd", False)
         assert job.report.preview
+
+
+class TestVerdict:
+    """A model that did not beat bicubic when it was trained."""
+
+    REASON = "the model weak failed its validation: PSNR 30.10 dB, bicubic 30.39 dB"
+
+    @pytest.fixture
+    def weak(self, tmp_path: Path) -> Path:
+        """The shipped network, with a failing verdict."""
+        from espcn.models import read_model
+        from espcn.weights_file import write_weights
+
+        weights = read_model("general-x2").weights
+        assert weights is not None
+        path = tmp_path / "weak.safetensors"
+        verdict = "fail: PSNR 30.10 dB, bicubic 30.39 dB"
+        write_weights(path, replace(weights, provenance={"verdict": verdict}))
+        return path
+
+    def test_a_run_warns_before_and_in_its_report(
+        self, espcn: Callable[..., Ran], scene: Path, weak: Path, tmp_path: Path
+    ) -> None:
+        output = tmp_path / "fine.tif"
+        ran = espcn("upscale", scene, output, "-m", weak, "--workers", "0")
+        assert ran.code == 0
+        assert ran.err.splitlines()[0] == f"espcn: warning: {self.REASON}"
+        assert ran.err.count(self.REASON) == 1
+        assert f"note: {self.REASON}\n" in ran.out
+        report = json.loads(Path(f"{output}.report.json").read_text())
+        assert report["facts"]["warnings"] == [self.REASON]
+        assert report["warnings"][0] == self.REASON
+
+    @pytest.mark.parametrize("form", [(), ("--json",), ("--set", "model.consistency=1")])
+    def test_a_dry_run_warns(
+        self,
+        espcn: Callable[..., Ran],
+        scene: Path,
+        weak: Path,
+        tmp_path: Path,
+        form: tuple[str, ...],
+    ) -> None:
+        ran = espcn("upscale", scene, tmp_path / "f.tif", "-m", weak, "--dry-run", *form)
+        assert (ran.code, ran.err) == (0, f"espcn: warning: {self.REASON}\n")
+        if form == ("--json",):
+            assert json.loads(ran.out)["warnings"] == [self.REASON]
+
+    def test_quiet_leaves_it_to_the_report(
+        self, espcn: Callable[..., Ran], scene: Path, weak: Path, tmp_path: Path
+    ) -> None:
+        ran = espcn("upscale", scene, tmp_path / "f.tif", "-m", weak, "--workers", "0", "--quiet")
+        assert (ran.code, ran.out, ran.err) == (0, "", "")
+        assert self.REASON in (tmp_path / "f.tif.report.json").read_text()
+        dry = espcn("upscale", scene, tmp_path / "g.tif", "-m", weak, "--dry-run", "--quiet")
+        assert (dry.code, dry.err) == (0, "")
+
+    def test_a_model_that_passed_or_was_not_judged_does_not_warn(
+        self, espcn: Callable[..., Ran], scene: Path, tmp_path: Path
+    ) -> None:
+        ran = espcn("upscale", scene, tmp_path / "f.tif", "--dry-run", "--json")
+        assert (ran.code, ran.err) == (0, "")
+        assert json.loads(ran.out)["warnings"] == []
+
+    def test_a_terminal_shows_it_above_the_bar(self) -> None:
+        console = Console(force_terminal=True, width=120, record=True)
+        with watching(console, quiet=False) as on_event:
+            on_event(Warned(self.REASON))
+        assert f"espcn: warning: {self.REASON}" in console.export_text()
+
+    def test_models_shows_verdicts_and_bands(self, weak: Path) -> None:
+        from espcn import describe
+
+        card = replace(describe(str(weak)), bands=3, band_names=("B04", "B03", "B02"))
+        console = Console(width=200, record=True)
+        show_models(console, [card])
+        shown = console.export_text()
+        assert "fail: PSNR 30.10 dB, bicubic 30.39 dB" in shown
+        assert "B04, B03, B02" in shown
 
 
 class TestInformation:

@@ -163,14 +163,14 @@ def upscale_command(  # noqa: PLR0913 - one parameter per flag
     settings = read_settings(config, assignments or (), flags=flags)
     job = make_job(source, (output, *(more or ())), settings, overwrite=overwrite)
     if dry_run:
-        _plan(job, as_json=as_json)
+        _plan(job, as_json=as_json, quiet=quiet)
     else:
         _upscale(job, as_json=as_json, quiet=quiet)
 
 
-def _plan(job: Job, *, as_json: bool) -> None:
+def _plan(job: Job, *, as_json: bool, quiet: bool) -> None:
     """Decide everything and show it; refuse what the job itself would refuse."""
-    from workflows.console import open_console, show_facts
+    from workflows.console import open_console, show_facts, show_warning
     from workflows.facts import make_facts
     from workflows.fit import check_fit
     from workflows.prepare import prepare
@@ -179,6 +179,8 @@ def _plan(job: Job, *, as_json: bool) -> None:
     prepared = prepare(job)
     check_fit(prepared)
     facts = make_facts(prepared)
+    for warning in () if quiet else facts.warnings:
+        show_warning(open_console(stderr=True), warning)
     if as_json:
         typer.echo(report_json(facts), nl=False)
     else:
@@ -242,7 +244,9 @@ def models(*, as_json: AsJson = False, debug: Debug = False) -> None:  # noqa: A
 
 @app.command(name="import")
 def import_command(
-    checkpoint: Annotated[Path, typer.Argument(help="Weights of another ESPCN: .pth or .pt.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="Weights of another ESPCN: .pth, .pt or .safetensors.")
+    ],
     output: Annotated[Path, typer.Argument(help="Weights file to write: .safetensors.")],
     *,
     debug: Debug = False,  # noqa: ARG001 - `run` looks at it

@@ -38,6 +38,11 @@ def show_line(console: Console, line: str) -> None:
     console.print(line, soft_wrap=True, markup=False)
 
 
+def show_warning(console: Console, message: str) -> None:
+    """What a user should know, as errors are shown."""
+    show_line(console, f"espcn: warning: {message}")
+
+
 def show_profile(console: Console, profile: Profile) -> None:
     """What is known of a raster."""
     georef = profile.georef
@@ -65,7 +70,7 @@ def show_profile(console: Console, profile: Profile) -> None:
 
 def show_models(console: Console, cards: Iterable[Card]) -> None:
     """What ships."""
-    columns = ("model", "scale", "bands", "halo", "activation", "measured", "sha256")
+    columns = ("model", "scale", "bands", "halo", "activation", "measured", "verdict", "sha256")
     console.print(_table(columns, [_model_row(card) for card in cards]))
 
 
@@ -175,9 +180,10 @@ def _numbers(values: Sequence[float]) -> str:
 
 
 def _model_row(card: Card) -> tuple[str, ...]:
-    bands = "any" if card.bands == 1 else str(card.bands)
+    mixed = ", ".join(card.band_names) or str(card.bands)
+    bands = "any" if card.bands == 1 else mixed
     facts = (f"x{card.scale}", bands, str(card.halo), card.activation)
-    return (card.name, *facts, _metrics(card), card.sha256[:12])
+    return (card.name, *facts, _metrics(card), card.verdict, card.sha256[:12])
 
 
 def _metrics(card: Card) -> str:

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Warned:
+    """The job can be done, but there is something to know before."""
+
+    message: str
+    """One line."""
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
     """The cluster is up and tiles begin."""
 
@@ -63,7 +71,7 @@ class Published:
     """Bytes."""
 
 
-Event = Started | Progress | Publishing | Published
+Event = Warned | Started | Progress | Publishing | Published
 
 
 @dataclass(frozen=True, slots=True)

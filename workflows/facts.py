@@ -93,6 +93,8 @@ class Facts:
     """Software and model."""
     work: Work
     """Tiles, workers, memory."""
+    warnings: tuple[str, ...] = ()
+    """What a user should know before."""
 
 
 def make_facts(prepared: Prepared, shape: Shape | None = None) -> Facts:
@@ -122,7 +124,8 @@ def make_facts(prepared: Prepared, shape: Shape | None = None) -> Facts:
         _output(path, own, room)
         for (path, own), room in zip(prepared.plans, prepared.rooms, strict=True)
     )
-    return Facts(source, outputs, plan.provenance, work)
+    warning = prepared.upscaler.card.warning
+    return Facts(source, outputs, plan.provenance, work, (warning,) if warning else ())
 
 
 def _output(path: Path, plan: Plan, room: Room) -> Output:

@@ -18,7 +18,8 @@ from rich.progress import (
     Progress as Bar,
 )
 
-from workflows.events import Event, Progress, Published, Publishing, Started
+from workflows.console import show_warning
+from workflows.events import Event, Progress, Published, Publishing, Started, Warned
 
 SECONDS = 5.0
 """Least time between two plain lines."""
@@ -60,6 +61,8 @@ class _BarWatcher:
 
     def __call__(self, event: Event) -> None:
         match event:
+            case Warned(message=message):
+                show_warning(self._bar.console, message)
             case Started(tiles=tiles, resumed=resumed):
                 self._bar.reset(
                     self._task, total=tiles, completed=resumed, description="tiles", rates=""
@@ -79,6 +82,8 @@ class _LineWatcher:
 
     def __call__(self, event: Event) -> None:
         match event:
+            case Warned(message=message):
+                show_warning(self._console, message)
             case Started(tiles=tiles, resumed=resumed, shape=shape):
                 kept = f", {resumed} of them kept from an earlier run" if resumed else ""
                 who = f"{shape.workers or 1} x {shape.threads} worker threads"

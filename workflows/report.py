@@ -112,7 +112,7 @@ def make_report(outcome: Outcome) -> Report:
         ),
         megapixels_per_second=_throughput(outcome),
         versions={"python": platform.python_version()} | _versions(),
-        warnings=_warnings(plan, clipped),
+        warnings=(*facts.warnings, *_warnings(plan, clipped)),
     )
 
 

@@ -27,7 +27,7 @@ from pipeline.stage import (
     mark_publishing,
 )
 from workflows.beside import write_beside
-from workflows.events import Event, Outcome, Progress, Published, Publishing, Started
+from workflows.events import Event, Outcome, Progress, Published, Publishing, Started, Warned
 from workflows.fit import check_fit, modest
 from workflows.job import Job
 from workflows.prepare import Prepared, prepare
@@ -42,14 +42,17 @@ ROUNDS = 3
 def upscale(job: Job, on_tile: Callable[[Event], None] | None = None) -> Outcome:
     """Do a job: plan, make the tiles that are missing, publish. Raises PipelineError.
 
-    `on_tile` is called in this thread with a Progress for every tile, and with Started, Publishing
-    and Published around them. Whatever ends the call early, the outputs' names are untouched, and
-    the same job goes on where this one stopped.
+    `on_tile` is called in this thread with a Progress for every tile, with Started, Publishing and
+    Published around them, and with a Warned before where there is something to know. Whatever ends
+    the call early, the outputs' names are untouched, and the same job goes on where this one
+    stopped.
     """
     tell = on_tile or (lambda _: None)
     started = time.perf_counter()
     prepared = prepare(job)
     check_fit(prepared)
+    if prepared.upscaler.card.warning:
+        tell(Warned(prepared.upscaler.card.warning))
     with ExitStack() as stack:
         targets = [stack.enter_context(_opened(path, plan)) for path, plan in prepared.plans]
         resumed = min(len(target.journal.receipts) for target in targets)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +21,7 @@ from typer.main import get_command
 
 from espcn import ModelError
 from pipeline.errors import PipelineError
-from workflows.catalogue import catalogue
+from workflows.cli_models import AsJson, Assignments, Bands, Debug, flag, models_app
 from workflows.job import Job
 
 INTERRUPTED = 130
@@ -29,31 +29,10 @@ INTERRUPTED = 130
 
 app = typer.Typer(help="Exact, restartable super-resolution of huge images.", no_args_is_help=True)
 config_app = typer.Typer(no_args_is_help=True)
+app.add_typer(models_app)
 app.add_typer(config_app, name="config", help="Explain and check configuration files.")
 
 
-def _complete(key: str) -> Callable[[], list[str]]:
-    return lambda: list(catalogue()[key].choices)
-
-
-def _flag(key: str, *names: str) -> object:
-    """A flag for an option: help, choices and default are those of the option."""
-    option = catalogue()[key]
-    default = f" Default: {option.default}." if option.default else ""
-    return typer.Option(
-        *names,
-        metavar="|".join(option.choices) or None,
-        help=f"{option.doc}{default}",
-        autocompletion=_complete(key) if option.choices else None,
-    )
-
-
-Debug = Annotated[bool, typer.Option("--debug", help="Log in detail; tracebacks of errors.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Assignments = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Set any option of config show; repeatable."),
-]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration file (YAML).")]
 
 
@@ -123,17 +102,17 @@ def upscale_command(  # noqa: PLR0913 - one parameter per flag
     more: Annotated[
         list[str] | None, typer.Option("--output", help="One more result of the same pass.")
     ] = None,
-    model: Annotated[str | None, _flag("model.name", "--model", "-m")] = None,
-    scale: Annotated[int | None, _flag("model.scale")] = None,
-    bands: Annotated[str | None, typer.Option(help="Bands to take, such as 3,2,1.")] = None,
-    precision: Annotated[str | None, _flag("model.precision")] = None,
-    consistency: Annotated[int | None, _flag("model.consistency")] = None,
-    device: Annotated[str | None, _flag("model.device")] = None,
-    cluster: Annotated[str | None, _flag("cluster.cluster")] = None,
-    workers: Annotated[int | None, _flag("cluster.workers")] = None,
-    compress: Annotated[str | None, _flag("output.compress")] = None,
-    categorical: Annotated[str | None, _flag("source.categorical")] = None,
-    preview: Annotated[bool | None, _flag("report.preview", "--preview")] = None,
+    model: Annotated[str | None, flag("model.name", "--model", "-m")] = None,
+    scale: Annotated[int | None, flag("model.scale")] = None,
+    bands: Bands = None,
+    precision: Annotated[str | None, flag("model.precision")] = None,
+    consistency: Annotated[int | None, flag("model.consistency")] = None,
+    device: Annotated[str | None, flag("model.device")] = None,
+    cluster: Annotated[str | None, flag("cluster.cluster")] = None,
+    workers: Annotated[int | None, flag("cluster.workers")] = None,
+    compress: Annotated[str | None, flag("output.compress")] = None,
+    categorical: Annotated[str | None, flag("source.categorical")] = None,
+    preview: Annotated[bool | None, flag("report.preview", "--preview")] = None,
     config: ConfigFile = None,
     assignments: Assignments = None,
     overwrite: Annotated[
@@ -208,8 +187,8 @@ def _upscale(job: Job, *, as_json: bool, quiet: bool) -> None:
 def inspect(
     source: Annotated[str, typer.Argument(help="Image.")],
     *,
-    bands: Annotated[str | None, typer.Option(help="Bands to take, such as 3,2,1.")] = None,
-    categorical: Annotated[str | None, _flag("source.categorical")] = None,
+    bands: Bands = None,
+    categorical: Annotated[str | None, flag("source.categorical")] = None,
     assignments: Assignments = None,
     as_json: AsJson = False,
     debug: Debug = False,  # noqa: ARG001 - `run` looks at it
@@ -227,36 +206,6 @@ def inspect(
         typer.echo(json.dumps(to_json(profile), indent=2, ensure_ascii=False))
     else:
         show_profile(open_console(), profile)
-
-
-@app.command()
-def models(*, as_json: AsJson = False, debug: Debug = False) -> None:  # noqa: ARG001
-    """List the models that ship: scale, bands, measured quality."""
-    from espcn import shipped
-    from workflows.console import open_console, show_models
-
-    cards = shipped()
-    if as_json:
-        typer.echo(json.dumps([card.as_dict() for card in cards], indent=2))
-    else:
-        show_models(open_console(), cards)
-
-
-@app.command(name="import")
-def import_command(
-    checkpoint: Annotated[
-        Path, typer.Argument(help="Weights of another ESPCN: .pth, .pt or .safetensors.")
-    ],
-    output: Annotated[Path, typer.Argument(help="Weights file to write: .safetensors.")],
-    *,
-    debug: Debug = False,  # noqa: ARG001 - `run` looks at it
-) -> None:
-    """Convert the weights of another ESPCN project; no pickled code is ever run."""
-    from espcn import import_checkpoint
-    from workflows.console import open_console, show_models
-
-    card = import_checkpoint(checkpoint, output)
-    show_models(open_console(), [card])
 
 
 @app.command()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import astuple
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -19,6 +21,10 @@ from workflows.catalogue import catalogue
 from workflows.config import Settings
 from workflows.facts import Facts
 from workflows.report import Report
+
+if TYPE_CHECKING:
+    from espcn.evaluation import Quality
+    from workflows.evaluate import Evaluation
 
 PIPED_WIDTH = 10_000
 """Columns where nobody looks: lines of a pipe or a file are never broken."""
@@ -125,6 +131,31 @@ def show_report(console: Console, report: Report, extras: Sequence[Path]) -> Non
     show_line(console, f"{facts.work.tiles} tiles in {report.timings.total:.1f} s ({speed}){kept}")
     for warning in report.warnings:
         show_line(console, f"note: {warning}")
+
+
+def show_evaluation(console: Console, evaluation: Evaluation) -> None:
+    """How well a model did, picture by picture and on average, each time beside bicubic."""
+    columns = ("picture", "PSNR dB", "SSIM", "RMSE", "bias", "consistency", "spectral angle")
+    rows = [
+        _quality_row(each.name, each.model.whole, each.bicubic.whole)
+        for each in evaluation.pictures
+    ]
+    mean = _quality_row("mean", evaluation.mean, evaluation.mean_bicubic)
+    facts = f"{evaluation.model}, x{evaluation.scale}, sha256 {evaluation.sha256[:12]}"
+    show_line(console, f"{facts}; protocol {evaluation.protocol}; in brackets bicubic")
+    console.print(_table(columns, [*rows, mean]))
+    for skip in evaluation.skipped:
+        show_line(console, f"skipped: {skip.uri}: {skip.reason}")
+
+
+def _quality_row(name: str, ours: Quality, bicubic: Quality) -> tuple[str, ...]:
+    formats = ("{:.2f}", "{:.4f}", "{:#.5g}", "{:+.2g}", "{:#.4g}", "{:.3f}")
+    pairs = zip(astuple(ours), astuple(bicubic), formats, strict=True)
+    cells = [
+        "" if one is None else f"{form.format(one)} ({form.format(other)})"
+        for one, other, form in pairs
+    ]
+    return (name, *cells)
 
 
 def show_settings(console: Console, settings: Settings) -> None:

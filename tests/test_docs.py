@@ -56,8 +56,8 @@ def test_a_command_line_of_the_documents_parses(line: str) -> None:
 
 def test_flags_named_in_the_readme_exist() -> None:
     group: Any = typer.main.get_command(app)
-    upscale = group.commands["upscale"]
-    known = {name for parameter in upscale.params for name in parameter.opts}
+    commands = group.commands.values()
+    known = {name for c in commands for parameter in c.params for name in parameter.opts}
     text = (ROOT / "README.md").read_text()
     named = set(re.findall(r"`(--[a-z-]+)", text))
     assert named <= known | {"--version"}

@@ -1,6 +1,6 @@
 """One network on its way down: a step of training without a word from the device.
 
-    patches -> network -> mean squared error -> gradients -> SOAP -> moving average
+    patches -> network -> weighed squared error -> gradients -> SOAP or Adam -> moving average
 
 The host only says where the patches lie and how large the rate is; losses add up on the device
 until they are asked for. On CUDA the kernels of a step, some two hundred small ones, are recorded
@@ -8,18 +8,22 @@ into a graph and started by one launch: 0.7 ms instead of 4.0 on an H200, with 6
 """
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from espcn import parallel
+from espcn.adam import Adam
 from espcn.architecture import Layer, Weights
-from espcn.network import Network, initial_weights
-from espcn.patches import Patches, Window
-from espcn.soap import Soap, correction
+from espcn.beginnings import first_weights, fit_last_layer
+from espcn.errors import ModelError
+from espcn.network import Network
+from espcn.patches import Choices, Patches
+from espcn.recipe import Recipe
+from espcn.soap import Soap
 
 log = logging.getLogger(__name__)
 
@@ -30,80 +34,46 @@ UNRECORDED = 8
 """Steps before the recording, in which libraries choose their kernels and take their memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """Everything that decides the result besides the pictures."""
-
-    scale: int = 3
-    """Enlargement r."""
-
-    steps: int = 10_000
-    """Updates of the weights."""
-
-    patch: int = 48
-    """Side of the low-resolution part of a patch that is judged, without its context."""
-
-    batch: int = 16
-    """Patches per step."""
-
-    learning_rate: float = 12e-3
-    """Of SOAP, at its highest. Half and twice as much lost 0.02 and 0.1 dB within 2,400 steps."""
-
-    warm_up: float = 0.03
-    """Share of the steps over which the rate rises from zero; it falls along a cosine. Without
-    it 0.05 dB were lost within 600 steps."""
-
-    turn_every: int = 32
-    """Steps between two turns of SOAP's bases; turning them three times as often won nothing."""
-
-    average: float = 0.999
-    """Decay per step of the moving average of the weights, which is what is kept."""
-
-    seed: int = 0
-    """Of the first weights and of the choice of patches."""
-
-    @property
-    def window(self) -> Window:
-        """The geometry of a patch."""
-        return Window(self.patch, initial_weights(self.scale).halo, self.scale)
-
-    def rate(self, step: int) -> float:
-        """The learning rate of step 0, 1, ..."""
-        rising = min(1.0, (step + 1) / (1.0 + self.warm_up * self.steps))
-        falling = 0.5 * (1.0 + float(np.cos(np.pi * step / self.steps)))
-        return self.learning_rate * rising * falling
-
-
 class Run:
     """One network with its optimiser and its average, and the patches it is shown."""
 
     def __init__(self, recipe: Recipe, patches: Patches) -> None:
         self.recipe = recipe
         self.taken = 0
+        self.waited = 0.0
+        """Seconds that steps had to wait for the choice of their patches."""
         self._patches = patches
-        self._network = _fresh_network(recipe, patches.device)
+        self._share = parallel.share_of(recipe.batch)
+        self._network = _fresh_network(recipe, patches)
         self._kernels = list(self._network.parameters())
-        self._places = _places(recipe, patches)
-        self._place = next(self._places).clone()
+        self._places = _places(recipe, patches, first=0)
+        self._place = self._next_place().clone()
+        if recipe.network == "tanh":
+            fit_last_layer(self._network, *patches.gather(self._place))
         self._loss = torch.zeros((), device=patches.device)
         self._counted = 0
         self._average = [torch.zeros_like(kernel) for kernel in self._kernels]
-        self._soap = Soap(self._kernels, self._gradients())
+        self._optimizer = self._make_optimizer()
+        self._places = _places(recipe, patches, first=0)
         self._update: Callable[[], object] = self._unrecorded_update
+        self._unrecorded = UNRECORDED
 
     def advance(self) -> None:
         """Take one step; on CUDA, have it taken later."""
-        if self.taken == UNRECORDED and self._loss.is_cuda:
+        if self._unrecorded == 0 and self._loss.is_cuda and parallel.number_of_processes() == 1:
             self._update = recorded(self._unrecorded_update)
-        self._place.copy_(next(self._places))
-        self._soap.rate.fill_(self.recipe.rate(self.taken) * correction(self.taken + 1))
+        self._unrecorded -= 1
+        self._place.copy_(self._next_place())
+        rate = self.recipe.rate(self.taken) * self._optimizer.correction(self.taken + 1)
+        self._optimizer.rate.fill_(rate)
         self._update()
         self.taken += 1
         if self.taken % self.recipe.turn_every == 0:
-            self._soap.turn()
+            self._optimizer.turn()
 
     def mean_loss(self) -> float:
         """Of the steps since the last call; waits for the device."""
+        parallel.averaged([self._loss])
         loss = self._loss.item() / max(1, self.taken - self._counted)
         self._loss.zero_()
         self._counted = self.taken
@@ -112,24 +82,75 @@ class Run:
     @torch.no_grad()
     def averaged(self) -> Weights:
         """The moving average of the weights, with the bias of its start removed."""
-        network = _fresh_network(self.recipe, self._patches.device)
+        network = _fresh_network(self.recipe, self._patches)
         known = 1.0 - self.recipe.average**self.taken
         for parameter, average in zip(network.parameters(), self._average, strict=True):
             parameter.copy_(average / known)
         first, *others = network.layers()
-        return Weights((_centred(first), *others), self.recipe.scale)
+        start = first_weights(self.recipe, self._patches.bands)
+        if self.recipe.network == "equivariant":
+            first = _centred(first)
+        return Weights(
+            (first, *others),
+            self.recipe.scale,
+            activation=start.activation,
+            skip=start.skip,
+            input_range=start.input_range,
+        )
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the steps to come depend on, besides recipe and patches: copies on the host."""
+        return {name: tensor.cpu().contiguous().clone() for name, tensor in self._tensors().items()}
+
+    def restore(self, state: Mapping[str, Tensor], taken: int) -> None:
+        """Go on after `taken` steps from what `state` gave then; raises `ModelError` for others."""
+        own = self._tensors()
+        if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in state.items()}:
+            raise ModelError("the checkpoint is of another network: train without --resume")
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(state[name])
+        self.taken = self._counted = taken
+        self._places = _places(self.recipe, self._patches, first=taken)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        groups = {
+            "kernel": [kernel.data for kernel in self._kernels],
+            "average": self._average,
+            "optimizer": self._optimizer.state(),
+        }
+        return {f"{name}.{i}": t for name, group in groups.items() for i, t in enumerate(group)}
+
+    def _make_optimizer(self) -> Soap | Adam:
+        last = {id(kernel) for kernel in self._network.sub_pixel_layer.parameters()}
+        shares = [self.recipe.last_layer if id(k) in last else 1.0 for k in self._kernels]
+        if self.recipe.optimizer == "adam":
+            return Adam(self._kernels, shares)
+        soap = Soap(self._kernels, self._gradients(), shares)
+        self._loss.zero_()
+        return soap
+
+    def _next_place(self) -> Tensor:
+        begin = time.perf_counter()
+        place = next(self._places)
+        self.waited += time.perf_counter() - begin
+        return place[self._share]
 
     def _unrecorded_update(self) -> None:
-        self._soap.step(self._gradients())
+        self._optimizer.step(self._gradients())
         with torch.no_grad():
             for average, kernel in zip(self._average, self._kernels, strict=True):
                 average.lerp_(kernel, 1 - self.recipe.average)
 
     def _gradients(self) -> tuple[Tensor, ...]:
-        low, truth = self._patches.gather(self._place)
-        loss = functional.mse_loss(self._network(low), truth)
+        low, truth, gains = self._patches.gather(self._place)
+        error = self._network(low) - truth
+        if self.recipe.sub_image is not None:
+            error = torch.where(truth.isnan(), 0.0, error)
+        loss = (error * gains).square().mean()
         self._loss.add_(loss.detach())
-        return torch.autograd.grad(loss, self._kernels)
+        gradients = torch.autograd.grad(loss, self._kernels)
+        return tuple(parallel.averaged(gradients))
 
 
 def recorded(update: Callable[[], object]) -> Callable[[], object]:
@@ -147,11 +168,12 @@ def recorded(update: Callable[[], object]) -> Callable[[], object]:
     return graph.replay
 
 
-def _fresh_network(recipe: Recipe, device: str) -> Network:
-    network = Network(initial_weights(recipe.scale, seed=recipe.seed))
-    network.keep_first_kernels_zero_mean()
-    network.bf16_layers = 2
-    return network.to(device).use_channels_last()
+def _fresh_network(recipe: Recipe, patches: Patches) -> Network:
+    network = Network(first_weights(recipe, patches.bands))
+    if recipe.network == "equivariant":
+        network.keep_first_kernels_zero_mean()
+    network.bf16_layers = 2 if recipe.bf16 else 0
+    return network.to(patches.device).use_channels_last()
 
 
 def _centred(layer: Layer) -> Layer:
@@ -164,10 +186,26 @@ def _centred(layer: Layer) -> Layer:
     return Layer((weight - weight.mean(axis=(2, 3), keepdims=True)).astype(np.float32))
 
 
-def _places(recipe: Recipe, patches: Patches) -> Iterator[Tensor]:
-    """Where the patches of one step after the other lie, on the device: (batch, 2, 3)."""
-    random = np.random.default_rng(recipe.seed)
+def _places(recipe: Recipe, patches: Patches, *, first: int) -> Iterator[Tensor]:
+    """Where the patches of step `first` and all later ones lie, on the device: (batch, 3, 3)."""
+    chunk, skipped = divmod(first, DRAWN)
     while True:
-        choices = patches.choose(DRAWN * recipe.batch, random)
-        located = patches.locate(choices).to(patches.device)
-        yield from located.view(DRAWN, recipe.batch, 2, 3)
+        located = patches.locate(_choices(recipe, patches, chunk)).to(patches.device)
+        yield from located.view(DRAWN, recipe.batch, 3, 3)[skipped:]
+        chunk, skipped = chunk + 1, 0
+
+
+def _choices(recipe: Recipe, patches: Patches, chunk: int) -> Choices:
+    """The patches of one chunk of steps, which depend on its number and the seed alone."""
+    count = DRAWN * recipe.batch
+    if recipe.sub_image is None:
+        return patches.choose(count, np.random.default_rng([recipe.seed, chunk]))
+    numbers = np.arange(chunk * count, (chunk + 1) * count)
+    epochs = numbers // patches.cells
+    orders = {
+        epoch: np.random.default_rng([recipe.seed, epoch]).permutation(patches.cells)
+        for epoch in np.unique(epochs).tolist()
+    }
+    pairs = zip(epochs.tolist(), (numbers % patches.cells).tolist(), strict=True)
+    shown = [orders[epoch][number] for epoch, number in pairs]
+    return patches.on_grid(np.array(shown))

@@ -46,19 +46,28 @@ class _State:
 class Soap:
     """The optimiser of a list of kernels; all of its arithmetic is float32."""
 
-    def __init__(self, kernels: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
-        """Take the first bases from first `gradients`, which change no kernel."""
+    def __init__(
+        self,
+        kernels: Sequence[Tensor],
+        gradients: Sequence[Tensor],
+        shares: Sequence[float] | None = None,
+    ) -> None:
+        """Take the first bases from first `gradients`, which change no kernel.
+
+        `shares` of the rate that the kernels get; 1 if not given. A bias is a matrix of one column.
+        """
         self.rate = torch.zeros((), device=kernels[0].device)
+        self._shares = shares or [1.0] * len(kernels)
         self._states = [
-            _first_state(kernel, gradient.flatten(1))
+            _first_state(kernel, _matrix(gradient))
             for kernel, gradient in zip(kernels, gradients, strict=True)
         ]
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor]) -> None:
         """One update of every kernel by `rate`, which the caller sets."""
-        for state, gradient in zip(self._states, gradients, strict=True):
-            _update(state, gradient.flatten(1), self.rate)
+        for state, share, gradient in zip(self._states, self._shares, gradients, strict=True):
+            _update(state, _matrix(gradient), share * self.rate)
 
     @torch.no_grad()
     def turn(self) -> None:
@@ -67,14 +76,26 @@ class Soap:
             for axis in (0, 1):
                 _turn(state, axis)
 
+    def state(self) -> list[Tensor]:
+        """All that is remembered between steps, in place."""
+        return [
+            tensor
+            for state in self._states
+            for tensor in (state.mean, state.square, *state.covariances, *state.bases)
+        ]
 
-def correction(step: int) -> float:
-    """What the rate of update 1, 2, .. must be multiplied by, for means that start at zero.
+    @staticmethod
+    def correction(step: int) -> float:
+        """What the rate of update 1, 2, .. must be multiplied by, for means that start at zero.
 
-    D. Kingma and J. Ba, "Adam", arXiv 1412.6980, section 2.
-    """
-    missing = 1.0 - DECAY**step
-    return float(missing**0.5 / missing)
+        D. Kingma and J. Ba, "Adam", arXiv 1412.6980, section 2.
+        """
+        missing = 1.0 - DECAY**step
+        return float(missing**0.5 / missing)
+
+
+def _matrix(gradient: Tensor) -> Tensor:
+    return gradient.reshape(len(gradient), -1)
 
 
 def _first_state(kernel: Tensor, gradient: Tensor) -> _State:

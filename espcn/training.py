@@ -1,46 +1,60 @@
-"""How the shipped networks are trained, from folders of pictures to a weights file.
+"""A network is trained, from pictures to weights that know where they come from.
 
-    python -m espcn.training --scale 3 --minutes 12 --data yang91 general100 bsds500/train \
-        --evaluate set5 --output espcn/weights/general-x3.safetensors
+Reads from top to bottom: pictures become pairs, pairs become patches, patches train a network step
+by step; now and then the average of its last thousand states is held against pictures that it has
+not seen, and the best one is kept. The loss is the mean squared error of arXiv 1609.05158, eq. 4.
 
-Reads from top to bottom: pictures become pairs of planes, pairs become patches, patches train an
-affine-equivariant ESPCN, the average of its last thousand states is measured and written. The loss
-is the mean squared error on the luma, as in arXiv 1609.05158, eq. 4, of pairs that `espcn.pictures`
-has balanced; the optimiser is SOAP (arXiv 2409.11321).
-
-A budget in minutes is turned into a number of steps before the first one is taken and kept in the
-file: with `--steps` and the same seed the run is repeated, to the bit on a CPU. On CUDA the first
-weights and all patches are the same again, the rest is so to rounding: cuDNN chooses its kernels by
-timing them, and each adds in its own order.
+A budget in minutes or epochs is turned into a number of steps before the first one is taken and is
+kept in the weights: with that number and the same seed the run is repeated, to the bit on a CPU. On
+CUDA the first weights and all patches are the same again, the rest is so to rounding: cuDNN chooses
+its kernels by timing them, and each adds in its own order.
 """
 
-import argparse
-import logging
+import signal
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields, replace
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import get_args
+from types import FrameType
 
 import numpy as np
 import torch
 
-from espcn import metrics, pictures, resample
-from espcn.architecture import Weights
-from espcn.descent import Recipe, Run
+from espcn import parallel
+from espcn.architecture import Layer, Weights
+from espcn.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from espcn.descent import Run
 from espcn.devices import Device, place
 from espcn.errors import ModelError
-from espcn.network import Network
-from espcn.patches import Patches, Plane
-from espcn.pictures import Planes
-from espcn.weights_file import write_weights
-
-log = logging.getLogger(__name__)
+from espcn.material import Material, fingerprint, in_counts, unit_for
+from espcn.pairs import Unit, make_pairs
+from espcn.patches import Patches
+from espcn.recipe import Recipe
+from espcn.validation import Figures, Validation
 
 TIMED = 5.0
 """Seconds of steps from which the number of steps within a budget is told."""
+
+REPORTS = 20
+"""How often a run is measured."""
+
+SAVED_EVERY = 60.0
+"""Seconds between two checkpoints."""
+
+SHOWN_EVERY = 0.5
+"""Seconds between two looks at the step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """When a run ends; the recipe's steps where neither is given."""
+
+    minutes: float | None = None
+    """Of training, on this machine."""
+
+    epochs: int | None = None
+    """Times that every pixel is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,70 +64,243 @@ class Progress:
     step: int
     """Steps taken."""
 
-    loss: float
-    """Mean since the last report; 1 is what bicubic leaves."""
+    steps: int
+    """Steps in all."""
+
+    seconds: float
+    """Since training began or went on."""
+
+    loss: float | None = None
+    """Mean since the last measurement; 1 is what bicubic leaves. None between measurements."""
+
+    figures: Figures | None = None
+    """What the average so far reaches on the validation pictures; None between measurements."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What came of a run."""
 
     weights: Weights
-    """The average so far."""
+    """The best network."""
 
+    figures: Figures
+    """What it reaches on the validation pictures."""
 
-def make(
-    recipe: Recipe, patches: Patches, sets: Mapping[str, Planes], *, minutes: float | None = None
-) -> Weights:
-    """Train on the patches, for as many steps as `minutes` hold if given, and say how.
+    recipe: Recipe
+    """As it was carried out, with its number of steps."""
 
-    What the average reaches on `sets`, which steer nothing, is logged on the way.
-    """
-    if minutes is not None:
-        recipe = replace(recipe, steps=steps_within(minutes, recipe, patches))
-    begin = time.perf_counter()
-    weights = train(recipe, patches, report=partial(_report, recipe, sets))
-    minutes_taken = f"{(time.perf_counter() - begin) / 60:.1f}"
-    taken = {"minutes": minutes_taken, "device": _device_name(patches.device)}
-    return replace(weights, provenance=_making(recipe) | taken)
+    steps: int
+    """Steps taken."""
+
+    seconds: float
+    """Spent on steps since training began or went on."""
+
+    waiting: float
+    """Share of that time in which steps waited for their patches."""
+
+    device: str
+    """What it ran on."""
+
+    pixels: str
+    """SHA-256 of what it was trained on and validated with."""
+
+    leads: bool = True
+    """Whether this is the process, of several, that writes files."""
+
+    interrupted: bool = False
+    """Whether it was stopped before its last step."""
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    """Step, loss and PSNR of every report."""
 
 
 def train(
-    recipe: Recipe, patches: Patches, *, report: Callable[[Progress], None] | None = None
-) -> Weights:
-    """Train on the patches and return the averaged weights; `report` is called ten times.
+    recipe: Recipe,
+    material: Material,
+    *,
+    budget: Budget | None = None,
+    device: Device = "auto",
+    threads: int = 1,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    report: Callable[[Progress], None] = lambda _: None,
+) -> Trained:
+    """Train a network; Ctrl-C ends the run after its step, and what is best so far is returned.
 
-    Raises `ModelError` when the loss is no longer a number.
+    `threads` compute on a CPU. `checkpoint` is written every minute and at the end of an
+    interrupted run; `resume` goes on from it, to the same result as a run that was not interrupted.
+    Raises `ModelError` when there is nothing to train on or to validate with, when the loss is no
+    longer a number, and for a checkpoint of another run.
     """
-    with _tuned():
-        run = Run(recipe, patches)
-        for step in range(1, recipe.steps + 1):
-            run.advance()
-            if 10 * step // recipe.steps > 10 * (step - 1) // recipe.steps:
-                loss = _finite(run.mean_loss(), recipe, step)
-                if report is not None:
-                    report(Progress(step, loss, run.averaged()))
-    return run.averaged()
+    if not material.validation:
+        raise ModelError("there is nothing to validate with: give --val or a --val-fraction")
+    chosen = place(device=device, precision="fp32", backend="torch").device
+    torch.set_num_threads(threads)
+    with parallel.joined(chosen) as own, _tuned():
+        unit = unit_for(recipe, material)
+        patches = _patches(recipe, material, unit, own)
+        validation = Validation(material.validation, recipe, unit, peak=material.peak, device=own)
+        pixels, before = fingerprint(material), None
+        if resume and checkpoint is not None:
+            before = read_checkpoint(checkpoint, recipe, pixels)
+            recipe = before.recipe
+        else:
+            recipe = replace(recipe, steps=_steps(recipe, budget or Budget(), patches))
+        descent = _Descent(recipe, patches, validation, pixels)
+        if before is not None:
+            descent.go_on(before)
+        trained = descent.finish(checkpoint, report)
+        return replace(trained, weights=in_counts(trained.weights, unit, material))
+
+
+def _patches(recipe: Recipe, material: Material, unit: Unit, device: str) -> Patches:
+    pairs = make_pairs(
+        material.training,
+        recipe.window,
+        sizes=recipe.sizes,
+        balance=recipe.balance,
+        unit=unit,
+    )
+    bands = {pair.low.shape[0] for pair in pairs}
+    if len(bands) > 1:
+        raise ModelError(
+            f"the pictures have {' and '.join(map(str, sorted(bands)))} bands: select the same ones"
+        )
+    equivariant = recipe.network == "equivariant"
+    return Patches(pairs, recipe.window, device=device, centred=equivariant)
+
+
+def _steps(recipe: Recipe, budget: Budget, patches: Patches) -> int:
+    """The number of steps that a budget stands for."""
+    if budget.epochs is not None:
+        shown = recipe.patch**2 if recipe.sub_image is None else None
+        patches_an_epoch = patches.cells if shown is None else patches.area / shown
+        return max(1, int(np.ceil(budget.epochs * patches_an_epoch / recipe.batch)))
+    if budget.minutes is not None:
+        return parallel.agreed(steps_within(budget.minutes, recipe, patches))
+    return recipe.steps
 
 
 def steps_within(minutes: float, recipe: Recipe, patches: Patches) -> int:
     """How many steps of this recipe take `minutes` on this machine, from timing some."""
-    with _tuned():
-        run = Run(recipe, patches)
+    run = Run(recipe, patches)
+    _advance(run, recipe.turn_every)
+    begin, taken = time.perf_counter(), 0
+    while parallel.agreed(int(time.perf_counter() - begin < TIMED)):
         _advance(run, recipe.turn_every)
-        begin, taken = time.perf_counter(), 0
-        while time.perf_counter() - begin < TIMED:
-            _advance(run, recipe.turn_every)
-            taken += recipe.turn_every
-        return max(100, int(minutes * 60 * taken / (time.perf_counter() - begin)))
-
-
-def measure(weights: Weights, sets: Mapping[str, Planes]) -> dict[str, float]:
-    """Mean PSNR in dB of the luma of every set by the papers' protocol, with bicubic beside it."""
-    ours, bicubic = _restorer(weights), partial(resample.enlarge, scale=weights.scale)
-    figures = {}
-    for name, planes in sets.items():
-        figures[f"{name}_psnr_y"] = round(_psnr(planes, weights.scale, ours), 3)
-        figures[f"{name}_psnr_y_bicubic"] = round(_psnr(planes, weights.scale, bicubic), 3)
-    return figures
+        taken += recipe.turn_every
+    return max(100, int(minutes * 60 * taken / max(time.perf_counter() - begin, 1e-9)))
 
 
 # ------------------------------------------------------------------------------- on the way
+
+
+class _Descent:
+    """A run with what is measured of it on the way."""
+
+    def __init__(
+        self, recipe: Recipe, patches: Patches, validation: Validation, pixels: str
+    ) -> None:
+        self.pixels = pixels
+        self._recipe, self._patches, self._validation = recipe, patches, validation
+        self._run = Run(recipe, patches)
+        self._best: tuple[Weights, Figures] | None = None
+        self._history: list[dict[str, float]] = []
+
+    def go_on(self, checkpoint: Checkpoint) -> None:
+        """From where a run was interrupted."""
+        best = {n: t for n, t in checkpoint.tensors.items() if n.startswith("best.")}
+        own = {n: t for n, t in checkpoint.tensors.items() if n not in best}
+        self._run.restore(own, checkpoint.taken)
+        self._history = checkpoint.history
+        if best:
+            like = self._run.averaged()
+            layers = tuple(_layer_of(best, number) for number in range(3))
+            weights = replace(like, layers=layers)
+            self._best = weights, self._validation.figures(weights)
+
+    def finish(self, checkpoint: Path | None, report: Callable[[Progress], None]) -> Trained:
+        """All steps that are left, unless interrupted."""
+        run, steps = self._run, self._recipe.steps
+        begin = saved = shown = time.perf_counter()
+        with _interruptible() as interrupted:
+            while run.taken < steps and not parallel.agreed(int(interrupted())):
+                run.advance()
+                if run.taken * REPORTS // steps > (run.taken - 1) * REPORTS // steps:
+                    report(self._measure(time.perf_counter() - begin))
+                now = time.perf_counter()
+                if now - shown > SHOWN_EVERY:
+                    report(Progress(run.taken, steps, now - begin))
+                    shown = now
+                if checkpoint is not None and now - saved > SAVED_EVERY:
+                    self._save(checkpoint)
+                    saved = now
+        seconds = time.perf_counter() - begin
+        if run.taken < steps and checkpoint is not None:
+            self._save(checkpoint)
+        if self._best is None:
+            self._measure(seconds)
+        assert self._best is not None
+        weights, figures = self._best
+        waiting = run.waited / max(seconds, 1e-9)
+        return Trained(
+            weights,
+            figures,
+            self._recipe,
+            run.taken,
+            seconds,
+            waiting,
+            device=_device_name(self._patches.device),
+            pixels=self.pixels,
+            leads=parallel.is_first(),
+            interrupted=run.taken < steps,
+            history=self._history,
+        )
+
+    def _measure(self, seconds: float) -> Progress:
+        """The average so far on the validation pictures; the best is kept."""
+        loss = _finite(self._run.mean_loss(), self._recipe, self._run.taken)
+        weights = self._run.averaged()
+        figures = self._validation.figures(weights)
+        if self._best is None or figures.psnr >= self._best[1].psnr:
+            self._best = weights, figures
+        row = {"step": self._run.taken, "loss": loss, "psnr": figures.psnr}
+        self._history.append(row | {"psnr_bicubic": figures.psnr_bicubic})
+        return Progress(self._run.taken, self._recipe.steps, seconds, loss, figures)
+
+    def _save(self, path: Path) -> None:
+        if not parallel.is_first():
+            return
+        tensors = self._run.state()
+        for number, layer in enumerate(self._best[0].layers if self._best else ()):
+            tensors[f"best.{number}.weight"] = torch.from_numpy(layer.weight)
+            if layer.bias is not None:
+                tensors[f"best.{number}.bias"] = torch.from_numpy(layer.bias)
+        taken = self._run.taken
+        write_checkpoint(path, Checkpoint(self._recipe, self.pixels, taken, tensors, self._history))
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and a polite kill only set a flag; a second one is not waited for."""
+    asked = list[int]()
+
+    def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signal asks
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    try:
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread, where signals do not arrive
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _advance(run: Run, steps: int) -> None:
@@ -129,7 +316,7 @@ def _tuned() -> AbstractContextManager[None]:
 
 
 def _device_name(device: str) -> str:
-    return torch.cuda.get_device_name(device) if device == "cuda" else device
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
 
 
 def _finite(loss: float, recipe: Recipe, step: int) -> float:
@@ -141,96 +328,7 @@ def _finite(loss: float, recipe: Recipe, step: int) -> float:
     return loss
 
 
-def _report(recipe: Recipe, sets: Mapping[str, Planes], progress: Progress) -> None:
-    restore = _restorer(progress.weights)
-    reached = [
-        f"{name} {_psnr(planes, recipe.scale, restore):.3f} dB"
-        for name, planes in sets.items()
-        if planes
-    ]
-    told = ", ".join([f"loss {progress.loss:.4f}", *reached])
-    log.info("x%d: step %d of %d: %s", recipe.scale, progress.step, recipe.steps, told)
-
-
-def _restorer(weights: Weights) -> Callable[[Plane], Plane]:
-    network = Network(weights).eval()
-
-    @torch.inference_mode()
-    def restore(low: Plane) -> Plane:
-        padded = np.pad(low, network.halo, mode="symmetric")
-        restored: Plane = network(torch.from_numpy(padded)[None, None])[0, 0].numpy()
-        return restored
-
-    return restore
-
-
-def _psnr(planes: Planes, scale: int, restore: Callable[[Plane], Plane]) -> float:
-    return float(np.mean([metrics.restored_psnr(each, scale, restore=restore) for each in planes]))
-
-
-def _making(recipe: Recipe) -> dict[str, str]:
-    """What a card should say of a network's making, besides the pictures."""
-    return {
-        "degradation": "MATLAB bicubic, antialiased, of the luma (ITU-R BT.601)",
-        "recipe": ", ".join(
-            f"{field.name} {getattr(recipe, field.name)}" for field in fields(recipe)
-        ),
-        "loss": "squared error over that of bicubic, picture by picture",
-        "optimizer": "SOAP, linear warm-up, cosine",
-    }
-
-
-# -------------------------------------------------------------------------- the command line
-
-
-def main() -> None:
-    """Read, train, measure, write."""
-    arguments = _arguments()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(arguments.threads)
-    device = place(device=arguments.device, precision="fp32", backend="torch").device
-    recipe = _recipe(arguments)
-    seen, held_back = pictures.read(arguments.data)
-    known = {folder.name: pictures.read_folder(folder) for folder in arguments.evaluate}
-    patches = Patches(pictures.pairs_of(seen, recipe.window), recipe.window, device=device)
-    minutes = None if arguments.steps is not None else arguments.minutes
-    weights = make(recipe, patches, known | {"held back": held_back}, minutes=minutes)
-    figures = measure(weights, known)
-    log.info("%s", figures)
-    write_weights(arguments.output, signed(weights, arguments.data, figures))
-
-
-def signed(weights: Weights, folders: list[Path], figures: dict[str, float]) -> Weights:
-    """The weights with their figures and with what a card should say of the pictures."""
-    provenance = {
-        "training_sets": ", ".join("/".join(folder.parts[-2:]) for folder in folders),
-        "held_back": f"every {pictures.EVERY}th picture of a folder",
-        "sizes": ", ".join(f"{size:g}" for size in pictures.SIZES),
-        "protocol": "luma, unrounded MATLAB bicubic, symmetric borders, scale px shaved, 8 bits",
-        "terms": "trained on pictures published for research; the pictures are not included",
-    }
-    return replace(weights, metrics=figures, provenance=dict(weights.provenance) | provenance)
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m espcn.training", description=__doc__)
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of pictures")
-    parser.add_argument("--evaluate", type=Path, nargs="*", default=[], help="never trained on")
-    parser.add_argument("--output", type=Path, required=True, help="the weights file")
-    parser.add_argument("--minutes", type=float, default=8.0, help="unless --steps is given")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", choices=get_args(Device), default="auto")
-    for field in fields(Recipe):
-        option = f"--{field.name.replace('_', '-')}"
-        parser.add_argument(option, type=type(field.default), help=f"default {field.default}")
-    return parser.parse_args()
-
-
-def _recipe(arguments: argparse.Namespace) -> Recipe:
-    """What was asked for, and the defaults for the rest."""
-    asked = {field.name: getattr(arguments, field.name) for field in fields(Recipe)}
-    return Recipe(**{name: value for name, value in asked.items() if value is not None})
-
-
-if __name__ == "__main__":
-    main()
+def _layer_of(tensors: dict[str, torch.Tensor], number: int) -> Layer:
+    bias = tensors.get(f"best.{number}.bias")
+    weight = tensors[f"best.{number}.weight"].numpy()
+    return Layer(weight, None if bias is None else bias.numpy())

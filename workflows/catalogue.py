@@ -16,6 +16,7 @@ from itertools import pairwise
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from espcn.recipe import Recipe
 from pipeline.options import (
     ClusterOptions,
     OutputOptions,
@@ -24,16 +25,30 @@ from pipeline.options import (
     SourceOptions,
     TilingOptions,
 )
+from workflows.data_options import DataOptions
 from workflows.job import ModelOptions
+from workflows.train_options import CardOptions, DegradationOptions, RunOptions
 
-SECTIONS: dict[str, type] = {
-    "model": ModelOptions,
-    "source": SourceOptions,
-    "radiometry": RadiometryOptions,
-    "tiling": TilingOptions,
-    "output": OutputOptions,
-    "cluster": ClusterOptions,
-    "report": ReportOptions,
+Subject = Literal["upscale", "train"]
+"""What a configuration is about."""
+
+SECTIONS: dict[Subject, dict[str, type]] = {
+    "upscale": {
+        "model": ModelOptions,
+        "source": SourceOptions,
+        "radiometry": RadiometryOptions,
+        "tiling": TilingOptions,
+        "output": OutputOptions,
+        "cluster": ClusterOptions,
+        "report": ReportOptions,
+    },
+    "train": {
+        "data": DataOptions,
+        "degradation": DegradationOptions,
+        "recipe": Recipe,
+        "run": RunOptions,
+        "card": CardOptions,
+    },
 }
 """Sections of a configuration and the dataclasses that they fill."""
 
@@ -73,14 +88,14 @@ class Option:
 
 
 @lru_cache
-def catalogue() -> dict[str, Option]:
+def catalogue(subject: Subject = "upscale") -> dict[str, Option]:
     """All options by key, section by section, in the order of their declaration."""
-    return {o.key: o for name, kind in SECTIONS.items() for o in _options(name, kind)}
+    return {o.key: o for name, kind in SECTIONS[subject].items() for o in _options(name, kind)}
 
 
-def nearest_key(key: str) -> str:
+def nearest_key(key: str, subject: Subject = "upscale") -> str:
     """The option that a mistyped key most likely means; its section may be missing."""
-    names = list(catalogue())
+    names = list(catalogue(subject))
     leaves = {name.partition(".")[2]: name for name in reversed(names)}
     leaf = key.rpartition(".")[2]
     if key not in names and leaf in leaves:

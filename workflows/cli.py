@@ -21,11 +21,16 @@ from typer.main import get_command
 
 from espcn import ModelError
 from pipeline.errors import PipelineError
-from workflows.cli_models import AsJson, Assignments, Bands, Debug, flag, models_app
+from workflows.cli_models import (
+    INTERRUPTED,
+    AsJson,
+    Assignments,
+    Bands,
+    Debug,
+    flag,
+    models_app,
+)
 from workflows.job import Job
-
-INTERRUPTED = 130
-"""What shells report for Ctrl-C: 128 + SIGINT."""
 
 app = typer.Typer(help="Exact, restartable super-resolution of huge images.", no_args_is_help=True)
 config_app = typer.Typer(no_args_is_help=True)
@@ -56,7 +61,7 @@ def run(arguments: Sequence[str]) -> int:
         line, code = _explain(error)
         if line:
             typer.echo(f"espcn: error: {' '.join(line.split())}", err=True)
-    if code == INTERRUPTED:
+    if code == INTERRUPTED and arguments[:1] != ["train"]:  # which has said so itself
         typer.echo("espcn: interrupted; the same command goes on where it stopped", err=True)
     return int(code or 0)
 

@@ -13,26 +13,31 @@ from typing import Annotated
 import typer
 
 from espcn.evaluation import Protocol
-from workflows.catalogue import catalogue
+from workflows.catalogue import Option, Subject, catalogue
+
+FAILED = 5
+"""Exit code of a model that does not beat bicubic."""
+INTERRUPTED = 130
+"""What shells report for Ctrl-C: 128 + SIGINT."""
 
 models_app = typer.Typer()
 """Commands that `espcn` shows beside its own."""
 
 
-def flag(key: str, *names: str) -> object:
+def flag(key: str, *names: str, subject: Subject = "upscale") -> object:
     """A flag for an option: help, choices and default are those of the option."""
-    option = catalogue()[key]
+    option = catalogue(subject)[key]
     default = f" Default: {option.default}." if option.default else ""
     return typer.Option(
         *names,
         metavar="|".join(option.choices) or None,
         help=f"{option.doc}{default}",
-        autocompletion=_complete(key) if option.choices else None,
+        autocompletion=_complete(option) if option.choices else None,
     )
 
 
-def _complete(key: str) -> Callable[[], list[str]]:
-    return lambda: list(catalogue()[key].choices)
+def _complete(option: Option) -> Callable[[], list[str]]:
+    return lambda: list(option.choices)
 
 
 Debug = Annotated[bool, typer.Option("--debug", help="Log in detail; tracebacks of errors.")]
@@ -78,6 +83,87 @@ def import_command(
 
     card = import_checkpoint(checkpoint, output)
     show_models(open_console(), [card])
+
+
+@models_app.command(name="train")
+def train_command(  # noqa: PLR0913 - one parameter per flag
+    data: Annotated[
+        list[str] | None,
+        typer.Argument(help="Images, and folders of images, to learn from.", show_default=False),
+    ] = None,
+    *,
+    more: Annotated[list[str] | None, typer.Option("--train", "-t", help="The same.")] = None,
+    val: Annotated[
+        list[str] | None,
+        typer.Option("--val", "-v", help="Images to validate with; none: a share is held back."),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Weights file (.safetensors), or its folder.")
+    ],
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Configuration file; see configs/train.")
+    ] = None,
+    scale: Annotated[int | None, flag("recipe.scale", subject="train")] = None,
+    channels: Annotated[str | None, flag("data.channels", subject="train")] = None,
+    bands: Annotated[str | None, typer.Option(help="Bands to take, such as B04,B03.")] = None,
+    degradation: Annotated[
+        str | None, flag("degradation.kind", "--degradation", subject="train")
+    ] = None,
+    minutes: Annotated[float | None, flag("run.minutes", subject="train")] = None,
+    epochs: Annotated[int | None, flag("run.epochs", subject="train")] = None,
+    device: Annotated[str | None, flag("run.device", subject="train")] = None,
+    val_fraction: Annotated[float | None, flag("data.val_fraction", subject="train")] = None,
+    val_region: Annotated[str | None, flag("data.val_region", subject="train")] = None,
+    seed: Annotated[int | None, flag("recipe.seed", subject="train")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted run.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a model that exists.")
+    ] = False,
+    assignments: Assignments = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    debug: Debug = False,  # noqa: ARG001 - `run` looks at it
+) -> None:
+    """Train a network on your own images: weights, card and pictures.
+
+    Exit code 5 if it does not beat bicubic on what was held back.
+    """
+    from workflows.config import make_training, read_settings
+    from workflows.console import open_console
+    from workflows.train import train
+    from workflows.train_progress import show_outcome, watching_training
+
+    flags = {
+        "scale": scale,
+        "channels": channels,
+        "bands": bands,
+        "degradation": degradation,
+        "minutes": minutes,
+        "epochs": epochs,
+        "device": device,
+        "val_fraction": val_fraction,
+        "val_region": val_region,
+        "seed": seed,
+    }
+    sources = [*(data or ()), *(more or ())]
+    if not sources:
+        raise typer.BadParameter("name images, or folders of images, to learn from")
+    settings = read_settings(config, assignments or (), flags=flags, subject="train")
+    model = output if output.suffix == ".safetensors" else output / "model.safetensors"
+    training = make_training(
+        sources, model, settings, validation=val or (), overwrite=overwrite, resume=resume
+    )
+    with watching_training(open_console(stderr=True), quiet=quiet) as watcher:
+        outcome = train(training, watcher.progress, watcher.samples)
+    if outcome is None:
+        return
+    if not quiet:
+        show_outcome(open_console(), outcome)
+    if outcome.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if not outcome.passed:
+        raise typer.Exit(FAILED)
 
 
 @models_app.command(name="evaluate")

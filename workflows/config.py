@@ -8,6 +8,7 @@ Every value remembers the layer that it came from.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,27 +16,43 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from espcn.architecture import MAX_SCALE
 from pipeline.errors import ConfigError
 from pipeline.pyramid import BLOCK
-from workflows.catalogue import SECTIONS, Option, catalogue, nearest_key
+from workflows.catalogue import SECTIONS, Option, Subject, catalogue, nearest_key
 from workflows.job import Job
 from workflows.strict_yaml import parse_yaml, read_yaml
+from workflows.train_options import Training
 
 CLUSTER_FILES = (".yaml", ".yml")
 """Suffixes by which `cluster.cluster` is known to name a file of cluster options."""
 
-FLAGS = {
-    "model": "model.name",
-    "scale": "model.scale",
-    "device": "model.device",
-    "precision": "model.precision",
-    "consistency": "model.consistency",
-    "bands": "source.bands",
-    "categorical": "source.categorical",
-    "compress": "output.compress",
-    "cluster": "cluster.cluster",
-    "workers": "cluster.workers",
-    "preview": "report.preview",
+FLAGS: dict[Subject, dict[str, str]] = {
+    "upscale": {
+        "model": "model.name",
+        "scale": "model.scale",
+        "device": "model.device",
+        "precision": "model.precision",
+        "consistency": "model.consistency",
+        "bands": "source.bands",
+        "categorical": "source.categorical",
+        "compress": "output.compress",
+        "cluster": "cluster.cluster",
+        "workers": "cluster.workers",
+        "preview": "report.preview",
+    },
+    "train": {
+        "scale": "recipe.scale",
+        "bands": "data.bands",
+        "channels": "data.channels",
+        "degradation": "degradation.kind",
+        "minutes": "run.minutes",
+        "epochs": "run.epochs",
+        "device": "run.device",
+        "val_fraction": "data.val_fraction",
+        "val_region": "data.val_region",
+        "seed": "recipe.seed",
+    },
 }
 """Options that have a flag of their own on the command line."""
 
@@ -60,6 +77,22 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "cluster.timeout": (lambda v: v > 0, "more than 0"),
     "cluster.attempts": (lambda v: v >= 1, "1 or more"),
+    "recipe.scale": (lambda v: 2 <= v <= MAX_SCALE, f"2 to {MAX_SCALE}"),
+    "recipe.steps": (lambda v: v >= 1, "1 or more"),
+    "recipe.patch": (lambda v: v >= 8, "8 or more"),
+    "recipe.batch": (lambda v: v >= 1, "1 or more"),
+    "recipe.learning_rate": (lambda v: 0 < v < math.inf, "more than 0"),
+    "recipe.lowest_rate": (lambda v: v >= 0, "0 or more"),
+    "recipe.last_layer": (lambda v: v > 0, "more than 0"),
+    "recipe.warm_up": (lambda v: 0 <= v < 1, "0 or more, less than 1"),
+    "recipe.turn_every": (lambda v: v >= 1, "1 or more"),
+    "recipe.average": (lambda v: 0 <= v < 1, "0 or more, less than 1"),
+    "recipe.sizes": (lambda v: v and 0 < min(v) <= max(v) <= 1, "more than 0, at most 1"),
+    "degradation.sigma": (lambda v: v > 0, "more than 0"),
+    "run.minutes": (lambda v: v > 0, "more than 0"),
+    "run.epochs": (lambda v: v >= 1, "1 or more"),
+    "run.threads": (lambda v: v >= 1, "1 or more"),
+    "run.value_range": (lambda v: v[0] < v[1], "[low, high] with low < high"),
 }
 """What types cannot say."""
 
@@ -83,47 +116,69 @@ def read_settings(
     assignments: Sequence[str] = (),
     *,
     flags: Mapping[str, object] | None = None,
+    subject: Subject = "upscale",
 ) -> Settings:
-    """The value of every option.
+    """The value of every option about a subject.
 
     `assignments` are those of `--set`, 'section.key=value'; `flags` go by the names of `FLAGS`,
     None for one that was not given. Raises ConfigError.
     """
-    base = _file_layer(file) if file else {}
-    top = _assigned(assignments) | _flagged(flags or {})
+    base = _file_layer(file, subject) if file else {}
+    top = _assigned(assignments, subject) | _flagged(flags or {}, subject)
     cluster = (base | top).get("cluster.cluster")
     if cluster and str(cluster.value).endswith(CLUSTER_FILES):
         top.pop("cluster.cluster", None)
         base |= _cluster_layer(cluster)
-    settings = {key: Setting(option.default, "default") for key, option in catalogue().items()}
+    options = catalogue(subject)
+    settings = {key: Setting(option.default, "default") for key, option in options.items()}
     for key, setting in (base | top).items():
         _put(settings, key, setting)
-    return {key: _checked(catalogue()[key], setting) for key, setting in settings.items()}
+    return {key: _checked(options[key], setting) for key, setting in settings.items()}
 
 
 def make_job(
     source: str, outputs: Sequence[str], settings: Settings, *, overwrite: bool = False
 ) -> Job:
     """The job that the settings describe."""
-    options = {
-        section: kind(**{f.name: settings[f"{section}.{f.name}"].value for f in fields(kind)})
-        for section, kind in SECTIONS.items()
-    }
+    options = _filled(settings, "upscale")
     options["input"] = options.pop("source")
     return Job(source, tuple(outputs), overwrite, **options)
 
 
-def _file_layer(file: Path) -> Settings:
+def make_training(
+    sources: Sequence[str],
+    output: Path,
+    settings: Settings,
+    *,
+    validation: Sequence[str] = (),
+    overwrite: bool = False,
+    resume: bool = False,
+) -> Training:
+    """The training run that the settings describe."""
+    options = _filled(settings, "train")
+    return Training(tuple(sources), output, tuple(validation), overwrite, resume, **options)
+
+
+def _filled(settings: Settings, subject: Subject) -> dict[str, Any]:
+    """The options of every section."""
+    return {
+        section: kind(**{f.name: settings[f"{section}.{f.name}"].value for f in fields(kind)})
+        for section, kind in SECTIONS[subject].items()
+    }
+
+
+def _file_layer(file: Path, subject: Subject) -> Settings:
     """What a configuration file sets."""
     found: Settings = {}
+    sections = SECTIONS[subject]
     for section, content in read_yaml(file).items():
-        if section in SECTIONS and not isinstance(content, dict | None):
+        if section in sections and not isinstance(content, dict | None):
             raise ConfigError(f"{file}: {section} must be a section of options, got {content!r}")
         if not isinstance(content, dict):
-            content = {} if section in SECTIONS else {"": content}  # noqa: PLW2901 - emptied
+            content = {} if section in sections else {"": content}  # noqa: PLW2901 - emptied
         for name, value in content.items():
             key = f"{section}.{name}".rstrip(".")
-            _check_known(key, str(file))
+            _check_known(key, str(file), subject)
             found[key] = Setting(_beside(file, key, value), str(file))
     return found
 
@@ -140,36 +195,43 @@ def _cluster_layer(named: Setting) -> Settings:
     file = Path(named.value)
     found = {f"cluster.{name}": Setting(v, str(file)) for name, v in read_yaml(file).items()}
     for key in found:
-        _check_known(key, str(file), drop="cluster.")
+        _check_known(key, str(file), "upscale", drop="cluster.")
     return {"cluster.cluster": Setting("local", str(file))} | found
 
 
-def _assigned(assignments: Sequence[str]) -> Settings:
+def _assigned(assignments: Sequence[str], subject: Subject) -> Settings:
     """What `--set` sets: the text right of '=' is YAML."""
     found: Settings = {}
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals:
             raise ConfigError(f"--set {assignment}: must look like section.option=value")
-        _check_known(key, "--set")
+        _check_known(key, "--set", subject)
         found[key] = Setting(parse_yaml(text, name=f"--set {key}"), "--set")
     return found
 
 
-def _flagged(flags: Mapping[str, object]) -> Settings:
+def _flagged(flags: Mapping[str, object], subject: Subject) -> Settings:
     """What flags set."""
     found: Settings = {}
     for name, value in flags.items():
         if name == "bands" and isinstance(value, str):
-            value = parse_yaml(f"[{value}]", name="--bands")  # noqa: PLW2901 - 1,2,3 is a list
+            value = _listed(value, subject)  # noqa: PLW2901 - 1,2,3 is a list
         if value is not None:
-            found[FLAGS[name]] = Setting(value, f"--{name}")
+            found[FLAGS[subject][name]] = Setting(value, f"--{name.replace('_', '-')}")
     return found
 
 
-def _check_known(key: str, origin: str, *, drop: str = "") -> None:
-    if key not in catalogue() and not key.startswith("cluster.options."):
-        near = nearest_key(key).removeprefix(drop)
+def _listed(text: str, subject: Subject) -> object:
+    """Bands are numbers to `upscale`, and names or numbers, as text, to `train`."""
+    if subject == "train":
+        return [name.strip() for name in text.split(",") if name.strip()]
+    return parse_yaml(f"[{text}]", name="--bands")
+
+
+def _check_known(key: str, origin: str, subject: Subject, *, drop: str = "") -> None:
+    if key not in catalogue(subject) and not key.startswith("cluster.options."):
+        near = nearest_key(key, subject).removeprefix(drop)
         raise ConfigError(
             f"{origin}: there is no option '{key.removeprefix(drop)}'; did you mean '{near}'?"
         )

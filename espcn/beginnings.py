@@ -1,0 +1,78 @@
+"""Networks before their first step.
+
+`equivariant` starts as plain bicubic enlargement: the skip is part of it, and its last layer
+begins small.
+
+`tanh`, the published ESPCN, has no skip. Its first two layers begin at random, as wide as tanh is
+steep, and its last as the least-squares fit of the first patches to what is behind them: it starts
+close to bicubic, with all weights of a size. (Carrying the bicubic enlargement through a few
+channels, damped before tanh and raised again after it, started exactly there and was 0.5 dB behind
+after 300 steps: its large last weights hardly move, its small first ones at once.)
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from espcn.architecture import Layer, Weights
+from espcn.network import Network
+from espcn.recipe import KERNELS, Recipe
+
+WIDTHS = (64, 32)
+"""Channels n1 and n2 of arXiv 1609.05158."""
+
+SMALL = 0.1
+"""Size of an equivariant network's last layer, relative to He's."""
+
+RIDGE = 1e-4
+"""Added to the diagonal of the least-squares fit, relative to its mean."""
+
+
+def first_weights(recipe: Recipe, bands: int) -> Weights:
+    """The untrained network of a recipe; that of tanh networks is to be fitted.
+
+    He initialisation for ReLU (arXiv 1502.01852, eq. 10), an eighth of its variance for tanh.
+    """
+    random = np.random.default_rng(recipe.seed)
+    outputs = (*WIDTHS, bands * recipe.scale**2)
+    inputs = (bands, *WIDTHS)
+    equivariant = recipe.network == "equivariant"
+
+    def kernels(layer: int, variance: float) -> NDArray[np.float32]:
+        side = KERNELS[layer]
+        deviation = np.sqrt(variance / (inputs[layer] * side * side))
+        shape = (outputs[layer], inputs[layer], side, side)
+        return random.normal(0.0, deviation, shape).astype(np.float32)
+
+    variance = 2.0 if equivariant else 0.25
+    layers = kernels(0, variance), kernels(1, variance), kernels(2, 2.0 * SMALL**2)
+    if equivariant:
+        return Weights(tuple(Layer(weight) for weight in layers), recipe.scale)
+    biased = tuple(Layer(weight, np.zeros(len(weight), np.float32)) for weight in layers)
+    return Weights(biased, recipe.scale, activation="tanh", skip=False, input_range=(0.0, 1.0))
+
+
+@torch.no_grad()
+def fit_last_layer(network: Network, low: Tensor, truth: Tensor, gains: Tensor) -> None:
+    """Make the last layer the least-squares fit of its inputs on patches to the truth.
+
+    `low` (n, C, y, x) and `truth` (n, C, y * scale, x * scale) are those of `Patches.gather`.
+    """
+    last = network.sub_pixel_layer[0]
+    assert isinstance(last, torch.nn.Conv2d)
+    maps = network.feature_map_layer(low).float()
+    columns = functional.unfold(maps, last.kernel_size)
+    ones = torch.ones_like(columns[:, :1])
+    inputs = (torch.cat([columns, ones], dim=1) * gains[..., 0]).transpose(0, 1).flatten(1)
+    wanted = functional.pixel_unshuffle(truth, network.scale).flatten(2) * gains[..., 0]
+    inputs, wanted = inputs.double().cpu(), wanted.transpose(0, 1).flatten(1).double().cpu()
+    known = wanted.isfinite().all(dim=0)
+    inputs, wanted = inputs[:, known], wanted[:, known]
+    products = inputs @ inputs.T
+    products.diagonal().add_(RIDGE * products.diagonal().mean())
+    solved = torch.linalg.solve(products, inputs @ wanted.T).T
+    last.weight.copy_(solved[:, :-1].reshape(last.weight.shape))
+    assert last.bias is not None
+    last.bias.copy_(solved[:, -1])

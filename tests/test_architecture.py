@@ -17,6 +17,7 @@ ONLY_IN = {
     "distributed": {"pipeline/run.py", "pipeline/cluster.py"},
     "dask.array": {"pipeline/lazy.py"},
     "pydantic": {"workflows/config.py"},
+    "pydicom": {"pipeline/sources/dicom.py"},
     "typer": {"workflows/cli.py", "workflows/cli_models.py"},
 }
 MODULES = sorted(

@@ -1,0 +1,147 @@
+"""From what a user names to sources: folders are searched, nothing is passed over in silence."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipeline.errors import SourceError
+from pipeline.options import SourceOptions
+from pipeline.profile import Profile
+from pipeline.sources import Address, absolute, dicom, open_source, zarr
+
+READ = SourceOptions(drivers=(*SourceOptions().drivers, "BMP", dicom.DRIVER))
+"""What is read to train and to judge: what can be upscaled, and more."""
+SUFFIXES = (
+    *(".tif", ".tiff", ".jp2", ".j2k", ".png", ".jpg", ".jpeg", ".bmp", ".vrt", ".dcm"),
+    ".dicom",
+)
+"""Names of images; others are images if they begin like one."""
+MAGIC = (
+    *(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\x89PNG", b"\xff\xd8\xff"),
+    *(b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51", b"<VRTDataset"),
+)
+"""Beginnings of TIFF, BigTIFF, PNG, JPEG, JPEG 2000 and VRT."""
+BESIDE = (".ovr", ".msk")
+"""Suffixes of files that belong to the image of the name before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A source that can be opened."""
+
+    address: Address
+    """Where it is and how it is read."""
+    profile: Profile
+    """The facts of its header."""
+    name: str
+    """Its path below the folder that was named, or its own name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """What is not used."""
+
+    uri: str
+    """Of a file or a folder."""
+    reason: str
+    """Why, in one line."""
+
+
+def find(
+    data: Sequence[str], options: SourceOptions = READ
+) -> tuple[tuple[Found, ...], tuple[Skip, ...]]:
+    """(sources, what was skipped) of files and folders, in the order of their paths.
+
+    Of several that are the same file the first counts. Raises SourceError for what does not exist,
+    and if nothing can be opened.
+    """
+    found: list[Found] = []
+    skipped: list[Skip] = []
+    seen: set[str] = set()
+    for path, name in _named(data, skipped):
+        real = os.path.realpath(path)
+        if real in seen:
+            skipped.append(Skip(path, "is named twice"))
+            continue
+        seen.add(real)
+        address = Address(absolute(path), options)
+        try:
+            profile = open_source(address.uri, options).profile
+        except SourceError as error:
+            skipped.append(Skip(address.uri, error.message))
+        else:
+            found.append(Found(address, profile, name))
+    if not found:
+        first = f"; {skipped[0].uri}: {skipped[0].reason}" if skipped else ""
+        raise SourceError(
+            f"nothing that can be read in {', '.join(data) or 'no data'} ({len(skipped)} "
+            f"skipped{first})"
+        )
+    return tuple(found), tuple(skipped)
+
+
+def narrow(found: Found, positions: Sequence[int]) -> Found:
+    """The same source with some of its bands only (0-based); raises SourceError."""
+    if list(positions) == list(range(len(found.profile.bands))):
+        return found
+    numbers = tuple(found.profile.bands[position].number for position in positions)
+    options = replace(found.address.options, bands=numbers)
+    profile = open_source(found.address.uri, options).profile
+    return replace(found, address=replace(found.address, options=options), profile=profile)
+
+
+def _named(data: Sequence[str], skipped: list[Skip]) -> Iterator[tuple[str, str]]:
+    """(path, name) of every candidate."""
+    for item in data:
+        path = Path(item)
+        if path.is_dir() and not zarr.claims(item):
+            root = Path(absolute(item))
+            for inner in _walk(root, skipped):
+                yield str(inner), inner.relative_to(root).as_posix()
+        elif path.exists() or "://" in item or item.startswith("/vsi"):
+            yield item, path.name
+        else:
+            raise SourceError("does not exist", uri=item)
+
+
+def _walk(root: Path, skipped: list[Skip]) -> Iterator[Path]:
+    """Images and stores below a folder, by name; what is neither is counted by its suffix."""
+
+    def note(error: OSError) -> None:
+        skipped.append(Skip(str(error.filename), f"may not be read ({error.strerror})"))
+
+    for place, folders, names in os.walk(root, onerror=note):
+        folder, others = Path(place), Counter[str]()
+        folders.sort()
+        stores = [name for name in folders if zarr.claims(str(folder / name))]
+        folders[:] = [name for name in folders if name not in stores]
+        for path in sorted(folder / name for name in (*stores, *names)):
+            if path.name in stores or _is_image(path):
+                yield path
+            elif not _is_beside(path):
+                others[path.suffix.lower() or path.name] += 1
+        if others:
+            listed = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
+            skipped.append(Skip(str(folder), f"files that are no images: {listed}"))
+
+
+def _is_image(path: Path) -> bool:
+    """Whether a file is named or begins like an image; not what lies beside one."""
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    if _is_beside(path) or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            head = file.read(256)
+    except OSError:  # opening it says why not
+        return True
+    return head.startswith(MAGIC) or head[dicom.PREAMBLE : dicom.PREAMBLE + 4] == b"DICM"
+
+
+def _is_beside(path: Path) -> bool:
+    return path.suffix.lower() in BESIDE and path.with_suffix("").exists()

@@ -1,0 +1,120 @@
+"""DICOM slices that show the same body, placed along it, so that neighbours stay together.
+
+Slices with one frame of reference are a group. They lie along the normal of its first slice, in
+units of the widest spacing among its series: a block is one spacing, the gap a few. A slice across
+the others has the length of all that it cuts through.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.profile import Profile
+from pipeline.sources.dicom import DRIVER
+from workflows.boxes import Box, Grid
+from workflows.find_sources import Found
+from workflows.ground import Footprint, Group
+
+HALF = 0.45
+"""Of a slice's thickness in spacings: neighbours do not touch."""
+
+Vector = NDArray[np.float64]
+"""(x, y, z) of a patient, in millimetres."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Where a slice lies."""
+
+    frame: str
+    """Slices of one frame can be compared."""
+    series: str
+    """Slices of one series have one spacing."""
+    corners: Vector
+    """(4, 3) its corners."""
+    normal: Vector
+    """(3,) unit vector across it."""
+
+
+def share_body(sources: Sequence[tuple[int, Found]], *, gap: int) -> tuple[Group, ...]:
+    """The groups of DICOM slices, each with its index; `gap` in slices."""
+    frames: dict[str, list[tuple[int, Profile, Slice]]] = defaultdict(list)
+    for index, found in sources:
+        placed = place(found.profile)
+        frames[placed.frame].append((index, found.profile, placed))
+    return tuple(_group(members, gap) for members in frames.values())
+
+
+def place(profile: Profile) -> Slice:
+    """A slice by its geometry; by its number in the series where it has none; else by itself.
+
+    DICOM PS3.3, section C.7.6.2.1.1: positions are of the centre of the first pixel.
+    """
+    tags = profile.tags.get(DRIVER, {})
+    series = tags.get("SeriesInstanceUID", "")
+    origin, directions = _numbers(tags, "ImagePositionPatient"), None
+    if len(origin) == 3:
+        directions = _numbers(tags, "ImageOrientationPatient")
+    if directions is None or len(directions) != 6:
+        number = _numbers(tags, "InstanceNumber")
+        frame = f"series {series}" if series and len(number) else f"image {profile.uri}"
+        height = float(number[0]) if len(number) else 0.0
+        return Slice(frame, series, np.array([[0.0, 0.0, height]] * 4), np.array([0.0, 0.0, 1.0]))
+    spacing = _numbers(tags, "PixelSpacing")
+    down, right = spacing if len(spacing) == 2 and spacing.all() else np.ones(2)
+    along_row, along_column = directions[:3], directions[3:]
+    corners = np.array(
+        [
+            origin + x * right * along_row + y * down * along_column
+            for y in (0, profile.height - 1)
+            for x in (0, profile.width - 1)
+        ]
+    )
+    normal = np.cross(along_row, along_column)
+    length = float(np.linalg.norm(normal)) or 1.0
+    frame = tags.get("FrameOfReferenceUID") or f"series {series or profile.uri}"
+    return Slice(frame, series, corners, normal / length)
+
+
+def _numbers(tags: dict[str, str], name: str) -> Vector:
+    try:
+        found = np.array([float(part) for part in tags.get(name, "").split("\\")])
+    except ValueError:
+        return np.empty(0)
+    return found if np.isfinite(found).all() else np.empty(0)
+
+
+def _group(members: Sequence[tuple[int, Profile, Slice]], gap: int) -> Group:
+    normal = members[0][2].normal
+    spans = np.array(
+        [[np.min(s.corners @ normal), np.max(s.corners @ normal)] for *_, s in members]
+    )
+    spans /= _spacing([s.series for *_, s in members], spans.mean(axis=1))
+    footprints = tuple(
+        Footprint(
+            index,
+            (profile.height, profile.width),
+            Box(float(first) - HALF, 0.0, float(last) + HALF, 1.0),
+            None,
+            False,
+        )
+        for (index, profile, _), (first, last) in zip(members, spans, strict=True)
+    )
+    return Group(footprints, Grid(), 1.0, float(gap))
+
+
+def _spacing(series: Sequence[str], middles: Vector) -> float:
+    """The widest of the usual distances between neighbours in a series; 1 where there are none."""
+    apart = []
+    for name in set(series):
+        places = np.unique(
+            np.round([m for s, m in zip(series, middles, strict=True) if s == name], 3)
+        )
+        if len(places) > 1:
+            apart.append(float(np.median(np.diff(places))))
+    return max(apart, default=1.0)

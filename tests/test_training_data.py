@@ -96,6 +96,9 @@ def test_the_same_data_options_and_seed_give_the_same_samples(
     others = read_samples([str(tmp_path)], replace(options, seed=1))
     assert others.fingerprint != first.fingerprint
     assert json.loads(json.dumps(others.split)) == others.split
+    assert others.split["text"] == "10% by blocks of 96 px, seed 1"
+    held = {s.uri for s in others.validation}
+    assert len(others.split["validation"]) == len(held)  # type: ignore[arg-type]
 
 
 def test_the_fingerprint_is_of_the_pixels_wherever_they_lie(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ class Samples:
     left_out: dict[str, int]
     """Windows that became no samples, by reason; each band of one counts."""
     split: dict[str, Json]
-    """How it was split, and what is held back of which source, as [y, x, height, width]."""
+    """How it was split (`text`), and what is held back of which source: [y, x, height, width]."""
 
 
 def read_samples(
@@ -158,18 +158,18 @@ def _fingerprint(learned: Sequence[Sample], judged: Sequence[Sample], options: D
 def _record(
     chosen: Sequence[Chosen], shares: Split, options: DataOptions, *, named: Sequence[str]
 ) -> dict[str, Json]:
-    """The split in numbers."""
-    how = f"fraction {options.val_fraction:g}, seed {options.seed}"
+    """The split in words and numbers."""
+    text = f"{options.val_fraction:.0%} by blocks of {options.block} px, seed {options.seed}"
     if named:
-        how = "validation data of its own"
+        text = "validation data of its own"
     elif options.val_region is not None:
-        how = options.val_region
+        text = options.val_region
     held: dict[int, list[Json]] = {}
     for area in shares.validation:
         window = area.window
         held.setdefault(area.source, []).append([window.y, window.x, window.height, window.width])
     return {
-        "held back": how,
+        "text": text,
         "block": options.block,
         "gap": options.side,
         "slice gap": options.slice_gap,

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espcn.evaluation import Figures
@@ -102,7 +103,7 @@ def _data(facts: Facts) -> Iterator[str]:
         yield f"Not used, or not all of it ({len(samples.skipped)}):"
         yield ""
         for skip in samples.skipped:
-            yield f"- `{skip.uri}` {skip.reason}"
+            yield f"- `{'/'.join(Path(skip.uri).parts[-2:])}` {skip.reason}"
 
 
 def _quality(facts: Facts) -> Iterator[str]:

@@ -25,7 +25,7 @@ from workflows.find_sources import Found
 from workflows.ground import share_ground
 from workflows.split import Area, Split, split, without
 
-SMALL = DataOptions(side=24, block=64, scale=3)
+SMALL = DataOptions(side=24, block=64)
 """Options for scenes of some hundred pixels."""
 
 

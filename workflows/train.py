@@ -82,8 +82,12 @@ def train(
     from espcn.training import train as descend
 
     _check(training)
-    data = replace(training.data, scale=training.recipe.scale)
-    samples = read_samples(training.sources, data, validation=training.validation)
+    samples = read_samples(
+        training.sources,
+        training.data,
+        scale=training.recipe.scale,
+        validation=training.validation,
+    )
     on_samples(samples)
     material = make_material(training, samples)
     folder = folder_of(training.output)

@@ -49,13 +49,15 @@ class Samples:
 
 
 def read_samples(
-    data: Sequence[str], options: DataOptions, *, validation: Sequence[str] = ()
+    data: Sequence[str], options: DataOptions, *, scale: int, validation: Sequence[str] = ()
 ) -> Samples:
     """The samples of all sources in `data`; what is held back comes from `validation`, if given.
 
-    No ground that is held back is trained on either way. Raises SourceError where nothing usable is
-    left, ConfigError for options that contradict each other.
+    Their sides are multiples of `scale`. No ground that is held back is trained on either way.
+    Raises SourceError where nothing usable is left, ConfigError for options that contradict each
+    other.
     """
+    options.check_scale(scale)
     if validation and options.val_region is not None:
         raise ConfigError("validation data and a region to hold back exclude each other")
     chosen, skipped = _sources(data, options)
@@ -66,15 +68,22 @@ def read_samples(
         check_agreement(chosen)
     shares = split(_groups(chosen, options), options, held_back=held_back)
     losses, room = Losses(), options.max_pixels
-    judged = gather(chosen, shares.validation, options, room=room // MOST_HELD_BACK, losses=losses)
+    judged = gather(
+        chosen,
+        shares.validation,
+        options,
+        scale=scale,
+        room=room // MOST_HELD_BACK,
+        losses=losses,
+    )
     room -= sum(sample.pixels.size for sample in judged)
-    learned = gather(chosen, shares.train, options, room=room, losses=losses)
+    learned = gather(chosen, shares.train, options, scale=scale, room=room, losses=losses)
     learned = _without_repeats(learned, judged, chosen, losses)
     _check(learned, judged, losses)
     return Samples(
         train=tuple(learned),
         validation=tuple(judged),
-        fingerprint=_fingerprint(learned, judged, options),
+        fingerprint=_fingerprint(learned, judged, options, scale),
         skipped=(
             *(*skipped, *skipped_there),
             *(*_between(chosen, shares), *losses.skips(chosen)),
@@ -146,13 +155,15 @@ def _check(learned: Sequence[Sample], judged: Sequence[Sample], losses: Losses) 
         )
 
 
-def _fingerprint(learned: Sequence[Sample], judged: Sequence[Sample], options: DataOptions) -> str:
+def _fingerprint(
+    learned: Sequence[Sample], judged: Sequence[Sample], options: DataOptions, scale: int
+) -> str:
     """Of what is trained on and what is held back, in order."""
     contents = {
         share: [[sample.digest, list(sample.bands)] for sample in samples]
         for share, samples in (("train", learned), ("validation", judged))
     }
-    return digest({"options": to_json(options), **contents})
+    return digest({"options": to_json(options), "scale": scale, **contents})
 
 
 def _record(

@@ -142,17 +142,25 @@ def _infer(
         target = part.within(tile.write).slices
         for planes, band in zip(light, group, strict=True):
             keep, into = exact[band], fine[band][target]
+            kept = None if keep is None or not keep[target].any() else keep[target]
             for values, columns, places in _sub_pixels(planes, part.within(ground)):
-                if keep is not None:
+                if kept is not None:
                     # overwritten below: must not count as clipped
-                    np.copyto(values[:, columns], 0, where=keep[target][places])
+                    np.copyto(values[:, columns], 0, where=kept[places])
                 clipped += radiometry.from_network(
                     values, band=band, into=into[places], columns=columns
                 )
     for band, keep in exact.items():
         if keep is not None:
-            np.copyto(fine[band], _nearest(tiling, tile, pixels[band]), where=keep)
+            _copy_where(keep, _nearest(tiling, tile, pixels[band]), into=fine[band])
     return clipped
+
+
+def _copy_where(keep: Mask, values: Pixels, *, into: Pixels) -> None:
+    """Copy (y, x) values where `keep` is true; looks at the columns that have such pixels only."""
+    columns = np.flatnonzero(keep.any(axis=0))
+    some = slice(columns[0], columns[-1] + 1) if len(columns) else slice(0)
+    np.copyto(into[:, some], values[:, some], where=keep[:, some])
 
 
 def _sub_pixels(

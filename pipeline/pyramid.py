@@ -104,12 +104,25 @@ def _mean(pixels: Pixels) -> Pixels:
 def _masked_mean(pixels: Pixels, valid: Mask, nodata: float | None) -> tuple[Pixels, Mask]:
     """Means of the valid among 2 x 2; where none is, the first pixel stays as it is.
 
-    Edges of gaps are few: their sums are gathered, all other means are those of four valid pixels.
+    Gaps are narrow as a rule: only the columns that have one are looked at twice.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # of what gaps hold
+        means = avoid_nodata(_mean(pixels), nodata)
+    some = np.ones(means.shape, bool)
+    gaps = np.flatnonzero(~valid.all(axis=(0, 1))) // 2
+    coarse = slice(gaps[0], gaps[-1] + 1)
+    fine = slice(2 * coarse.start, 2 * coarse.stop)
+    some[..., coarse] = _mend(means[..., coarse], pixels[..., fine], valid[..., fine], nodata)
+    return means, some
+
+
+def _mend(means: Pixels, pixels: Pixels, valid: Mask, nodata: float | None) -> Mask:
+    """Correct means over 2 x 2 where not all four are valid; True where any is.
+
+    Edges of gaps are few: their sums are gathered.
     """
     four = _four(valid)
     every, some = np.logical_and.reduce(four), np.logical_or.reduce(four)
-    with np.errstate(over="ignore", invalid="ignore"):  # of what gaps hold
-        means = avoid_nodata(_mean(pixels), nodata)
     np.copyto(means, pixels[:, ::2, ::2], where=~some)
     edge = some & ~every
     if edge.any():
@@ -119,7 +132,7 @@ def _masked_mean(pixels: Pixels, valid: Mask, nodata: float | None) -> tuple[Pix
         total, count = np.where(good, values, 0).sum(axis=0), good.sum(axis=0)
         mean = total / count if dtype.kind == "f" else (2 * total + count) // (2 * count)
         means[edge] = avoid_nodata(mean.astype(pixels.dtype), nodata)
-    return means, some
+    return np.asarray(some)
 
 
 def _four(values: Pixels) -> list[Pixels]:

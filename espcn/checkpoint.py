@@ -2,7 +2,8 @@
 
 tensors    kernel.0, average.0, optimizer.0, ...     of the run (`Run.state`)
            best.0.weight, best.0.bias, ...           the best network so far
-metadata   "espcn-training": {"taken": 1200, "recipe": {..}, "pixels": "sha256", ...}
+metadata   "espcn-training": {"taken": 1200, "recipe": {..}, "budget": {..},
+                              "pixels": "sha256", "history": [..]}
 """
 
 import json
@@ -14,7 +15,7 @@ from pathlib import Path
 from torch import Tensor
 
 from espcn.errors import ModelError
-from espcn.recipe import Recipe
+from espcn.recipe import Budget, Recipe
 
 _KEY = "espcn-training"
 
@@ -24,7 +25,10 @@ class Checkpoint:
     """A run at a moment."""
 
     recipe: Recipe
-    """How it is trained; the same to go on."""
+    """How it is trained, with the number of steps that the budget stood for when it began."""
+
+    budget: Budget
+    """What was asked for; the same to go on, like the recipe."""
 
     pixels: str
     """Fingerprint of what it is trained on; the same to go on."""
@@ -45,12 +49,14 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
     facts = {
         "recipe": asdict(checkpoint.recipe),
+        "budget": asdict(checkpoint.budget),
         "pixels": checkpoint.pixels,
         "taken": checkpoint.taken,
         "history": checkpoint.history,
     }
     data = save(dict(checkpoint.tensors), metadata={_KEY: json.dumps(facts)})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # always the same name: what a killed run leaves is overwritten
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(data)
@@ -62,10 +68,11 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         raise ModelError(f"cannot write {path}: {error.strerror}") from error
 
 
-def read_checkpoint(path: Path, recipe: Recipe, pixels: str) -> Checkpoint:
-    """The checkpoint of a run of the same recipe on the same pixels; raises `ModelError`.
+def read_checkpoint(path: Path, recipe: Recipe, budget: Budget, *, pixels: str) -> Checkpoint:
+    """The checkpoint of a run of the same recipe and budget on the same pixels.
 
-    The number of steps is that of the checkpoint.
+    Raises `ModelError` for any other. Where a budget decides, the number of steps is that of the
+    checkpoint.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -74,24 +81,30 @@ def read_checkpoint(path: Path, recipe: Recipe, pixels: str) -> Checkpoint:
         data = path.read_bytes()
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         facts = json.loads(header["__metadata__"][_KEY])
-        tensors = load(data)
+        theirs = facts["recipe"] | facts["budget"]
+        steps, taken, history = int(theirs["steps"]), int(facts["taken"]), list(facts["history"])
+        tensors, trained_on = load(data), facts["pixels"]
     except OSError as error:
         raise ModelError(f"cannot go on from {path}: {error.strerror}") from error
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} is no checkpoint: train without --resume") from error
-    mine = json.loads(json.dumps(asdict(recipe)))
-    # how many steps a budget stood for was decided when the run began
-    mine["steps"] = facts["recipe"].get("steps")
-    others = [name for name, value in mine.items() if facts["recipe"].get(name) != value]
-    if others:
-        name = others[0]
+        raise ModelError(f"{path} is no checkpoint: begin anew with --overwrite") from error
+    _check_same(path, recipe, budget, theirs)
+    if trained_on != pixels:
         raise ModelError(
-            f"{path} was trained with {name} {facts['recipe'].get(name)}, not {mine[name]}: give "
-            "the same options, or train without --resume"
+            f"{path} was trained on other pixels: give the same data, or begin anew with "
+            "--overwrite"
         )
-    if facts["pixels"] != pixels:
-        raise ModelError(
-            f"{path} was trained on other pixels: give the same data, or train without --resume"
-        )
-    begun = replace(recipe, steps=int(mine["steps"]))
-    return Checkpoint(begun, pixels, facts["taken"], tensors, facts["history"])
+    return Checkpoint(replace(recipe, steps=steps), budget, pixels, taken, tensors, history)
+
+
+def _check_same(path: Path, recipe: Recipe, budget: Budget, theirs: dict[str, object]) -> None:
+    """Raise `ModelError` where a run was asked for in other words."""
+    mine = json.loads(json.dumps(asdict(budget) | asdict(recipe)))
+    if budget.given:
+        del mine["steps"]
+    for name, value in mine.items():
+        if value != theirs.get(name):
+            raise ModelError(
+                f"{path} was trained with {name} {theirs.get(name)}, not {value}: give the same "
+                "options, or begin anew with --overwrite"
+            )

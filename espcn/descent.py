@@ -10,6 +10,7 @@ into a graph and started by one launch: 0.7 ms instead of 4.0 on an H200, with 6
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 
 import numpy as np
 import torch
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 DRAWN = 256
 """Steps whose patches are chosen at once and travel to the device together."""
 
+FITTED = 16_384
+"""Low-resolution pixels that a last layer is fitted to, at least: fifty for each of its weights."""
+
 UNRECORDED = 8
 """Steps before the recording, in which libraries choose their kernels and take their memory."""
 
@@ -49,9 +53,10 @@ class Run:
         self._places = _places(recipe, patches, first=0)
         self._place = self._next_place().clone()
         if recipe.network == "tanh":
-            fit_last_layer(self._network, *patches.gather(self._place))
-        self._loss = torch.zeros((), device=patches.device)
-        self._counted = 0
+            fit_last_layer(self._network, *patches.gather(_first_places(recipe, patches)))
+        parallel.spread([kernel.data for kernel in self._kernels])
+        self._losses = torch.zeros(2, device=patches.device)
+        """Their sum and their number since they were asked for."""
         self._average = [torch.zeros_like(kernel) for kernel in self._kernels]
         self._optimizer = self._make_optimizer()
         self._places = _places(recipe, patches, first=0)
@@ -60,7 +65,7 @@ class Run:
 
     def advance(self) -> None:
         """Take one step; on CUDA, have it taken later."""
-        if self._unrecorded == 0 and self._loss.is_cuda and parallel.number_of_processes() == 1:
+        if self._unrecorded == 0 and self._losses.is_cuda and parallel.number_of_processes() == 1:
             self._update = recorded(self._unrecorded_update)
         self._unrecorded -= 1
         self._place.copy_(self._next_place())
@@ -73,19 +78,22 @@ class Run:
 
     def mean_loss(self) -> float:
         """Of the steps since the last call; waits for the device."""
-        parallel.averaged([self._loss])
-        loss = self._loss.item() / max(1, self.taken - self._counted)
-        self._loss.zero_()
-        self._counted = self.taken
-        return loss
+        total, number = parallel.averaged([self._losses])[0].tolist()
+        self._losses.zero_()
+        return float(total / max(1.0, number))
+
+    def is_finite(self) -> bool:
+        """Whether all kernels still are numbers; waits for the device."""
+        return all(bool(kernel.isfinite().all()) for kernel in self._kernels)
 
     @torch.no_grad()
     def averaged(self) -> Weights:
         """The moving average of the weights, with the bias of its start removed."""
         network = _fresh_network(self.recipe, self._patches)
         known = 1.0 - self.recipe.average**self.taken
-        for parameter, average in zip(network.parameters(), self._average, strict=True):
-            parameter.copy_(average / known)
+        averages = [average / known for average in self._average] if self.taken else self._kernels
+        for parameter, average in zip(network.parameters(), averages, strict=True):
+            parameter.copy_(average)
         first, *others = network.layers()
         start = first_weights(self.recipe, self._patches.bands)
         if self.recipe.network == "equivariant":
@@ -106,11 +114,11 @@ class Run:
         """Go on after `taken` steps from what `state` gave then; raises `ModelError` for others."""
         own = self._tensors()
         if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in state.items()}:
-            raise ModelError("the checkpoint is of another network: train without --resume")
+            raise ModelError("the checkpoint is of another network: begin anew with --overwrite")
         with torch.no_grad():
             for name, tensor in own.items():
                 tensor.copy_(state[name])
-        self.taken = self._counted = taken
+        self.taken = taken
         self._places = _places(self.recipe, self._patches, first=taken)
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -118,6 +126,7 @@ class Run:
             "kernel": [kernel.data for kernel in self._kernels],
             "average": self._average,
             "optimizer": self._optimizer.state(),
+            "losses": [self._losses],
         }
         return {f"{name}.{i}": t for name, group in groups.items() for i, t in enumerate(group)}
 
@@ -127,7 +136,7 @@ class Run:
         if self.recipe.optimizer == "adam":
             return Adam(self._kernels, shares)
         soap = Soap(self._kernels, self._gradients(), shares)
-        self._loss.zero_()
+        self._losses.zero_()
         return soap
 
     def _next_place(self) -> Tensor:
@@ -148,7 +157,8 @@ class Run:
         if self.recipe.sub_image is not None:
             error = torch.where(truth.isnan(), 0.0, error)
         loss = (error * gains).square().mean()
-        self._loss.add_(loss.detach())
+        self._losses[0].add_(loss.detach())
+        self._losses[1].add_(1)
         gradients = torch.autograd.grad(loss, self._kernels)
         return tuple(parallel.averaged(gradients))
 
@@ -193,6 +203,12 @@ def _places(recipe: Recipe, patches: Patches, *, first: int) -> Iterator[Tensor]
         located = patches.locate(_choices(recipe, patches, chunk)).to(patches.device)
         yield from located.view(DRAWN, recipe.batch, 3, 3)[skipped:]
         chunk, skipped = chunk + 1, 0
+
+
+def _first_places(recipe: Recipe, patches: Patches) -> Tensor:
+    """Of the patches of all processes that have the pixels that a fit needs, or of a few more."""
+    batches = -(-FITTED // (recipe.batch * recipe.window.side**2))
+    return torch.cat(list(islice(_places(recipe, patches, first=0), batches)))
 
 
 def _choices(recipe: Recipe, patches: Patches, chunk: int) -> Choices:

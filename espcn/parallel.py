@@ -4,24 +4,24 @@ Every process draws the same patches and keeps its share of each batch; gradient
 that all of them take the same step. Only the first writes files and reports.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, distributed
 
+from espcn import launched
 from espcn.errors import ModelError
 
 
 @contextmanager
 def joined(device: str) -> Iterator[str]:
     """Meet the other processes, if `torchrun` started any; gives this process's device."""
-    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+    if not launched.by_torchrun():
         yield device
         return
     if device == "cuda":
-        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        device = f"cuda:{launched.number_here()}"
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
@@ -33,11 +33,6 @@ def joined(device: str) -> Iterator[str]:
 def number_of_processes() -> int:
     """How many train together."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
-
-
-def is_first() -> bool:
-    """Whether this process is the one that writes and reports."""
-    return not distributed.is_initialized() or distributed.get_rank() == 0
 
 
 def share_of(batch: int) -> slice:
@@ -52,13 +47,25 @@ def share_of(batch: int) -> slice:
 
 
 def averaged(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-    """The mean of each tensor over all processes; in place."""
+    """The mean of each tensor over all processes, in one exchange."""
     count = number_of_processes()
-    if count > 1:
-        for tensor in tensors:
-            distributed.all_reduce(tensor)
-            tensor.div_(count)
-    return tensors
+    if count == 1:
+        return tensors
+    together = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    distributed.all_reduce(together)
+    parts = torch.split(together.div_(count), [tensor.numel() for tensor in tensors])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+
+
+@torch.no_grad()
+def spread(tensors: Sequence[Tensor]) -> None:
+    """Make tensors what they are in the first process, in place."""
+    if number_of_processes() == 1:
+        return
+    for tensor in tensors:
+        first = tensor.contiguous()
+        distributed.broadcast(first, src=0)
+        tensor.copy_(first)
 
 
 def agreed(number: int) -> int:

@@ -40,6 +40,22 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """When a run ends; after the recipe's steps where neither is given."""
+
+    minutes: float | None = None
+    """Of training, on this machine."""
+
+    epochs: int | None = None
+    """Times that every pixel is shown, instead of minutes."""
+
+    @property
+    def given(self) -> bool:
+        """Whether it decides the number of steps."""
+        return self.minutes is not None or self.epochs is not None
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """How a network is trained. The defaults are those of the networks that ship."""
 

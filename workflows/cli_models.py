@@ -132,7 +132,7 @@ def train_command(  # noqa: PLR0913 - one parameter per flag
     from workflows.config import make_training, read_settings
     from workflows.console import open_console
     from workflows.train import train
-    from workflows.train_progress import show_outcome, watching_training
+    from workflows.train_progress import show_interruption, show_outcome, watching_training
 
     flags = {
         "scale": scale,
@@ -150,12 +150,16 @@ def train_command(  # noqa: PLR0913 - one parameter per flag
     if not sources:
         raise typer.BadParameter("name images, or folders of images, to learn from")
     settings = read_settings(config, assignments or (), flags=flags, subject="train")
-    model = output if output.suffix == ".safetensors" else output / "model.safetensors"
     training = make_training(
-        sources, model, settings, validation=val or (), overwrite=overwrite, resume=resume
+        sources, output, settings, validation=val or (), overwrite=overwrite, resume=resume
     )
-    with watching_training(open_console(stderr=True), quiet=quiet) as watcher:
-        outcome = train(training, watcher.progress, watcher.samples)
+    terminal = open_console(stderr=True)
+    try:
+        with watching_training(terminal, quiet=quiet) as watcher:
+            outcome = train(training, watcher.progress, watcher.samples)
+    except KeyboardInterrupt:
+        show_interruption(terminal, training)
+        raise typer.Exit(INTERRUPTED) from None
     if outcome is None:
         return
     if not quiet:

@@ -24,6 +24,9 @@ from workflows.job import Job
 from workflows.strict_yaml import parse_yaml, read_yaml
 from workflows.train_options import Training
 
+MODEL = "model.safetensors"
+"""Name of the weights file where only its folder is named."""
+
 CLUSTER_FILES = (".yaml", ".yml")
 """Suffixes by which `cluster.cluster` is known to name a file of cluster options."""
 
@@ -55,6 +58,9 @@ FLAGS: dict[Subject, dict[str, str]] = {
     },
 }
 """Options that have a flag of their own on the command line."""
+
+RIVALS = {"run.minutes": "run.epochs", "run.epochs": "run.minutes"}
+"""Options of which one, chosen on the command line, stands for the other in a file as well."""
 
 MULTIPLE = f"a multiple of {BLOCK}, such as {2 * BLOCK}"
 """Tiles are whole blocks of the output."""
@@ -129,6 +135,9 @@ def read_settings(
     if cluster and str(cluster.value).endswith(CLUSTER_FILES):
         top.pop("cluster.cluster", None)
         base |= _cluster_layer(cluster)
+    for key, rival in RIVALS.items():
+        if key in top and top[key].value is not None and rival not in top:
+            base.pop(rival, None)
     options = catalogue(subject)
     settings = {key: Setting(option.default, "default") for key, option in options.items()}
     for key, setting in (base | top).items():
@@ -154,9 +163,10 @@ def make_training(
     overwrite: bool = False,
     resume: bool = False,
 ) -> Training:
-    """The training run that the settings describe."""
+    """The training run that the settings describe; `output` may be the folder of its model."""
     options = _filled(settings, "train")
-    return Training(tuple(sources), output, tuple(validation), overwrite, resume, **options)
+    model = output / MODEL if output.is_dir() or not output.suffix else output
+    return Training(tuple(sources), model, tuple(validation), overwrite, resume, **options)
 
 
 def _filled(settings: Settings, subject: Subject) -> dict[str, Any]:

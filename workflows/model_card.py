@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from espcn.evaluation import Figures
 
 if TYPE_CHECKING:
-    from espcn.training import Trained
+    from espcn.course import Trained
     from workflows.train_options import Training
     from workflows.training_data import Samples
 
@@ -36,10 +36,15 @@ class Facts:
     """What it was trained on and measured with."""
     trained: Trained
     """What came of it."""
-    verdict: str
-    """pass, or fail and why."""
+    origin: dict[str, str]
+    """Provenance, as the weights file has it."""
     bands: dict[str, tuple[Figures, Figures]]
     """(ours, bicubic's) by band, on what was held back; 'all' is their mean."""
+
+    @property
+    def verdict(self) -> str:
+        """pass, or fail and why."""
+        return self.origin["verdict"]
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -93,8 +98,14 @@ def _data(facts: Facts) -> Iterator[str]:
     pixels = sum(sample.pixels.size for sample in samples.train)
     yield (
         f"{len(samples.train)} samples of {pixels / 1e6:.1f} Mpx were trained on, "
-        f"{len(samples.validation)} held back. Fingerprint of both: `{samples.fingerprint}`."
+        f"{len(samples.validation)} held back ({facts.origin['split']}; which they are stands in "
+        f"`{facts.training.folder.name}/split.json`). Fingerprint of both: `{samples.fingerprint}`."
     )
+    if "value_range" in facts.origin:
+        yield (
+            f"The network knows values from {facts.origin['value_range']}; of data other than 8 "
+            "bits, `--set radiometry.input_range='[low, high]'` says so."
+        )
     left_out = ", ".join(f"{count} {reason}" for reason, count in samples.left_out.items())
     if left_out:
         yield f"Windows left out: {left_out}."

@@ -2,47 +2,41 @@
 
 samples   data -> windows that are trained on, windows that are held back
 train     a network, measured on the way; interrupted at any time, resumed to the same result
-measure   the network that was written, on what was held back, beside bicubic
+measure   the network that is written, on what was held back, beside bicubic
 write     model.safetensors, model.md (its card), model.png (pictures)
 
-    model.training/      while it runs: checkpoint.safetensors, events of TensorBoard
+    model.training/      checkpoint.safetensors while it runs, split.json, events of TensorBoard
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from espcn import ModelError
-from espcn.degradation import Degradation
-from espcn.evaluation import Figures, Trial, average, wald
+from espcn import launched
 from espcn.material import Material
 from espcn.pairs import Picture
-from pipeline.errors import ConfigError
+from espcn.recipe import Budget
+from pipeline.errors import ConfigError, PublishError
+from pipeline.stage import replacing
 from workflows.drawing import draw_sheet, write_png
+from workflows.held_back import judge
 from workflows.model_card import Facts, card_text
-from workflows.sheet import PANEL, Look, make_row
+from workflows.model_origin import band_names_of, origin_of
+from workflows.sheet import PANEL
 from workflows.train_log import TrainingLog
 from workflows.train_options import Training
 from workflows.training_data import Samples, read_samples
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from espcn.architecture import Weights
-    from espcn.training import Progress, Trained
+    from espcn.course import Progress, Trained
     from workflows.samples import Sample
-
-SHOWN = 8
-"""Rows of the sheet of pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +72,6 @@ def train(
 
     Raises ConfigError, SourceError, ModelError and PublishError; what exists stays as it was.
     """
-    from espcn.training import Budget
     from espcn.training import train as descend
 
     _check(training)
@@ -90,9 +83,7 @@ def train(
     )
     on_samples(samples)
     material = make_material(training, samples)
-    folder = folder_of(training.output)
-    folder.mkdir(exist_ok=True)
-    with _log(folder, training) as log:
+    with _open_log(training, samples) as log:
 
         def note(progress: Progress) -> None:
             log.add(progress)
@@ -103,16 +94,16 @@ def train(
             material,
             budget=Budget(training.run.minutes, training.run.epochs),
             device=training.run.device,
-            threads=training.run.threads or os.cpu_count() or 1,
-            checkpoint=folder / "checkpoint.safetensors",
+            threads=training.run.threads or _own_cores(),
+            checkpoint=training.checkpoint,
             resume=training.resume,
             report=note,
         )
-    if not trained.leads:
+    if not launched.first():
         return None
     outcome = _finish(training, samples, material, trained)
-    if not trained.interrupted:
-        (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    if not outcome.interrupted:
+        training.checkpoint.unlink(missing_ok=True)
     return outcome
 
 
@@ -120,25 +111,19 @@ def make_material(training: Training, samples: Samples) -> Material:
     """The samples with what is done to each, and the range of their values."""
 
     def pictures(some: Sequence[Sample]) -> list[Picture]:
-        return [Picture(one.pixels, _degradation(training, one)) for one in some]
+        return [Picture(one.pixels, training.degradation_of(one.bands)) for one in some]
 
-    low, high = training.run.value_range or _range([*samples.train])
+    low, high = training.run.value_range or _range(samples.train)
     return Material(pictures(samples.train), pictures(samples.validation), high - low, low)
-
-
-def folder_of(model: Path) -> Path:
-    """Where a run keeps its checkpoint and its log."""
-    return model.with_name(f"{model.stem}.training")
 
 
 def _check(training: Training) -> None:
     """Refuse what would overwrite or could not be written; raises ConfigError."""
-    output = training.output
+    output, checkpoint = training.output, training.checkpoint
     if output.suffix != ".safetensors":
         raise ConfigError(f"{output}: the name of a weights file ends in .safetensors")
-    if not output.parent.is_dir():
-        raise ConfigError(f"{output}: there is no folder {output.parent}")
-    checkpoint = folder_of(output) / "checkpoint.safetensors"
+    if not (output.parent.is_dir() or output.parent.parent.is_dir()):
+        raise ConfigError(f"{output}: there is no folder {output.parent.parent}")
     if training.resume and not checkpoint.exists():
         raise ConfigError(f"{output}: there is no interrupted run to resume ({checkpoint})")
     if training.resume or training.overwrite:
@@ -152,15 +137,25 @@ def _check(training: Training) -> None:
         raise ConfigError(f"{output} exists; choose another name or give --overwrite")
 
 
-def _log(folder: Path, training: Training) -> AbstractContextManager[TrainingLog]:
-    """What TensorBoard shows; of several processes the first one's."""
-    if os.environ.get("RANK", "0") != "0":
-        return nullcontext(TrainingLog(None))
-    return TrainingLog(folder, resumed=training.resume)
+def _open_log(training: Training, samples: Samples) -> TrainingLog:
+    """The run's folder with the split in it, and what TensorBoard shows; first process only."""
+    if not launched.first():
+        return TrainingLog(None)
+    folder = training.folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not training.resume:
+            training.checkpoint.unlink(missing_ok=True)
+        with replacing(folder / "split.json") as file:
+            file.write(json.dumps(samples.split, indent=1, ensure_ascii=False).encode())
+        return TrainingLog(folder, resumed=training.resume)
+    except OSError as error:
+        raise PublishError(f"cannot be written ({error.strerror})", uri=str(folder)) from error
 
 
-def _degradation(training: Training, sample: Sample) -> Degradation:
-    return training.degradation.of(training.recipe.scale, sample.bands)
+def _own_cores() -> int:
+    """Cores for each of the processes of this machine."""
+    return max(1, (os.cpu_count() or 1) // launched.count_here())
 
 
 def _range(samples: Sequence[Sample]) -> tuple[float, float]:
@@ -172,173 +167,34 @@ def _range(samples: Sequence[Sample]) -> tuple[float, float]:
     return lowest, max(float(sample.pixels.max()) for sample in samples)
 
 
-# -------------------------------------------------------------------------- afterwards
-
-
 def _finish(training: Training, samples: Samples, material: Material, trained: Trained) -> Outcome:
-    """Write the network, measure what was written, and say what it is."""
+    """Measure the network, say what it is, and write it, last of all."""
     from espcn.weights_file import write_weights
 
-    names = _band_names(training, samples)
-    verdict = _verdict(trained)
-    weights = replace(trained.weights, band_names=names)
-    weights = replace(weights, provenance=_provenance(training, samples, trained, verdict))
-    trials = _trials(weights, training, samples, material)
-    figures = [(trial.figures(trial.restored), trial.figures(trial.bicubic)) for trial in trials]
+    weights = replace(
+        trained.weights,
+        band_names=band_names_of(training, samples),
+        provenance=origin_of(training, samples, material, trained),
+    )
+    judgement = judge(weights, training, samples, material)
     facts = Facts(
         name=training.output.stem,
         training=training,
         samples=samples,
         trained=trained,
-        verdict=verdict,
-        bands=_by_band(samples, figures),
+        origin=weights.provenance,
+        bands=judgement.bands,
     )
-    weights = replace(weights, metrics=facts.metrics)
     model, card, sheet = (training.output.with_suffix(s) for s in (".safetensors", ".md", ".png"))
-    write_png(_sheet(training, samples, trials, figures), sheet)
+    write_png(draw_sheet(judgement.rows, panel=PANEL), sheet)
     _write_text(card, card_text(facts))
-    write_weights(model, weights)
+    write_weights(model, replace(weights, metrics=facts.metrics))
     return Outcome(model, card, sheet, facts)
 
 
-def _verdict(trained: Trained) -> str:
-    """pass, or why not."""
-    figures = trained.figures
-    if figures.gain > 0:
-        return "pass"
-    return (
-        f"fail: {figures.psnr:.2f} dB on what was held back, bicubic reaches "
-        f"{figures.psnr_bicubic:.2f} dB"
-    )
-
-
-def _band_names(training: Training, samples: Samples) -> tuple[str, ...]:
-    """Those of a joint network, where all are known; any band may go through the others."""
-    names = samples.train[0].bands
-    return names if training.data.channels == "joint" and all(names) else ()
-
-
-def _provenance(
-    training: Training, samples: Samples, trained: Trained, verdict: str
-) -> dict[str, str]:
-    """What the weights say of their making."""
-    recipe = asdict(trained.recipe)
-    said = {
-        "verdict": verdict,
-        "degradation": _typical(training, samples).text,
-        "recipe": ", ".join(f"{name} {value}" for name, value in recipe.items()),
-        "steps_taken": str(trained.steps),
-        "minutes": f"{trained.seconds / 60:.1f}",
-        "device": trained.device,
-        "versions": f"espcn {version('espcn')}, torch {version('torch')}",
-        "training_set": samples.fingerprint,
-        "split": str(samples.split.get("text", training.data.val_region or "by blocks")),
-        "title": training.card.title,
-        "training_data": training.card.data,
-        "terms": training.card.terms,
-        "domain": training.card.domain,
-    }
-    if training.degradation.kind == "sensor":
-        said["sensor"] = training.degradation.sensor
-    return {name: text for name, text in said.items() if text}
-
-
-def _typical(training: Training, samples: Samples) -> Degradation:
-    """The one of all samples; of a network for any band the mean of the bands' Gaussians."""
-    found = list(dict.fromkeys(_degradation(training, sample) for sample in samples.train))
-    if len(found) == 1 or not found[0].sigma:
-        return found[0]
-    sigma = float(np.mean([one.sigma for one in found]))
-    return replace(found[0], sigma=(round(sigma, 4),))
-
-
-def _trials(
-    weights: Weights, training: Training, samples: Samples, material: Material
-) -> list[Trial]:
-    """What the network, as it would be used, makes of what was held back."""
-    restore = _restorer(weights, material)
-    return [
-        wald(_whole(sample, training.recipe.scale), _degradation(training, sample), restore=restore)
-        for sample in samples.validation
-    ]
-
-
-def _whole(sample: Sample, scale: int) -> NDArray[np.generic]:
-    height, width = (side - side % scale for side in sample.pixels.shape[1:])
-    cropped: NDArray[np.generic] = sample.pixels[:, :height, :width]
-    return cropped
-
-
-def _restorer(
-    weights: Weights, material: Material
-) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """Pixels in counts through ONNX Runtime, mirrored at the borders."""
-    from espcn.onnxruntime_session import OnnxRuntimeSession
-
-    session = OnnxRuntimeSession(weights, threads=os.cpu_count() or 1, split=False)
-    halo = ((0, 0), (weights.halo,) * 2, (weights.halo,) * 2)
-
-    def restore(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        gain, offset = (material.peak, material.floor) if weights.input_range else (1.0, 0.0)
-        if not weights.input_range:
-            offset = float(np.rint(pixels.mean(dtype=np.float64)))
-        light = ((pixels - offset) / gain).astype(np.float32)
-        return session.run(np.pad(light, halo, mode="symmetric")) * np.float32(gain) + offset
-
-    return restore
-
-
-def _by_band(
-    samples: Samples, figures: Sequence[tuple[Figures, Figures]]
-) -> dict[str, tuple[Figures, Figures]]:
-    """(ours, bicubic's) of every band, averaged over what was held back; 'all' comes first."""
-    found: dict[str, list[tuple[Figures, Figures]]] = {}
-    for sample, (ours, theirs) in zip(samples.validation, figures, strict=True):
-        for number, name in enumerate(sample.bands):
-            pair = (
-                Figures(ours.bands[number], (ours.bands[number],)),
-                Figures(theirs.bands[number], (theirs.bands[number],)),
-            )
-            found.setdefault(name or f"band {number + 1}", []).append(pair)
-    together = {"all": list(figures), **(found if len(found) > 1 else {})}
-    return {name: (_mean(pairs, 0), _mean(pairs, 1)) for name, pairs in together.items()}
-
-
-def _mean(pairs: Sequence[tuple[Figures, Figures]], side: int) -> Figures:
-    whole = average([pair[side].whole for pair in pairs])
-    return Figures(whole, (whole,))
-
-
-def _sheet(
-    training: Training,
-    samples: Samples,
-    trials: Sequence[Trial],
-    figures: Sequence[tuple[Figures, Figures]],
-) -> Image:
-    """Pictures of what was held back, evenly chosen."""
-    chosen = np.unique(np.linspace(0, len(trials) - 1, SHOWN).round().astype(int)).tolist()
-    rows = []
-    for number in chosen:
-        sample, trial = samples.validation[number], trials[number]
-        bands = (0, 1, 2) if len(trial.truth) >= 3 else (0,)
-        place = f"{Path(sample.uri).name} [{sample.window.y}, {sample.window.x}]"
-        named = ", ".join(filter(None, sample.bands))
-        look = Look(
-            f"{place} {named}".strip(),
-            training.output.stem,
-            bands,
-            photograph=sample.pixels.dtype == np.uint8,
-        )
-        ours, theirs = figures[number]
-        rows.append(make_row(trial, ours, theirs, look))
-    return draw_sheet(rows, panel=PANEL)
-
-
 def _write_text(path: Path, text: str) -> None:
-    from pipeline.stage import replacing
-
     try:
         with replacing(path) as file:
             file.write(text.encode())
     except OSError as error:
-        raise ModelError(f"cannot write {path}: {error.strerror}") from error
+        raise PublishError(f"cannot be written ({error.strerror})", uri=str(path)) from error

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from espcn.training import Progress
+    from espcn.course import Progress
 
 
 class TrainingLog:

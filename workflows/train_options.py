@@ -8,6 +8,7 @@ from typing import Literal
 
 from espcn.degradation import Degradation, Sensor, mtf_sigma, sensor_degradation
 from espcn.recipe import Recipe
+from pipeline.errors import ConfigError
 from workflows.data_options import DataOptions
 
 TYPICAL_MTF = 0.3
@@ -52,6 +53,12 @@ class RunOptions:
     """The values that a tanh network calls 0 and 1; null: 0 and 255 for 8 bits, else the least and
     the greatest of the training data."""
 
+    def __post_init__(self) -> None:
+        if self.minutes is not None and self.epochs is not None:
+            raise ConfigError(
+                f"{self.minutes:g} minutes and {self.epochs} epochs exclude each other: give one"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class CardOptions:
@@ -93,3 +100,17 @@ class Training:
     """How long, and where."""
     card: CardOptions = field(default_factory=CardOptions)
     """What the card says."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the run keeps its checkpoint and its log."""
+        return self.output.with_name(f"{self.output.stem}.training")
+
+    @property
+    def checkpoint(self) -> Path:
+        """Of an interrupted run."""
+        return self.folder / "checkpoint.safetensors"
+
+    def degradation_of(self, bands: tuple[str, ...]) -> Degradation:
+        """What is done to pixels of these bands; see `DegradationOptions.of`."""
+        return self.degradation.of(self.recipe.scale, bands)

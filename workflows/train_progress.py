@@ -11,9 +11,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from espcn import launched
+
 if TYPE_CHECKING:
-    from espcn.training import Progress
+    from espcn.course import Progress
     from workflows.train import Outcome
+    from workflows.train_options import Training
     from workflows.training_data import Samples
 
 
@@ -29,8 +32,8 @@ class Watcher(Protocol):
 
 @contextmanager
 def watching_training(console: Console, *, quiet: bool) -> Iterator[Watcher]:
-    """What shows a run on the console until the block ends."""
-    if quiet:
+    """What shows a run on the console until the block ends; one of several processes does."""
+    if quiet or not launched.first():
         yield _Silent()
     elif console.is_terminal:
         with _bar(console) as bar:
@@ -66,6 +69,13 @@ def show_outcome(console: Console, outcome: Outcome) -> None:
         console.print(f"{name:12}{value}", soft_wrap=True, highlight=False, markup=False)
 
 
+def show_interruption(console: Console, training: Training) -> None:
+    """What an interruption leaves that came before or after the steps, or would not wait."""
+    kept = training.checkpoint.exists()
+    hint = "the same command with --resume goes on" if kept else "nothing was kept"
+    _print(console, f"espcn: interrupted; {hint}")
+
+
 def _bar(console: Console) -> Bar:
     return Bar(
         TextColumn("{task.description}"),
@@ -94,7 +104,10 @@ class _BarWatcher:
         self._bar.update(self._task, description="steps")
 
     def progress(self, progress: Progress) -> None:
-        self._bar.update(self._task, total=progress.steps, completed=progress.step)
+        if self._bar.tasks[self._task].total is None:
+            # speed is that of the steps since training began or went on
+            self._bar.reset(self._task, total=progress.steps, completed=progress.begun)
+        self._bar.update(self._task, completed=progress.step)
         if progress.figures is not None:
             self._bar.update(self._task, figures=_figures(progress))
 
@@ -109,7 +122,8 @@ class _LineWatcher:
     def progress(self, progress: Progress) -> None:
         if progress.figures is None:
             return
-        left = round((progress.steps - progress.step) * progress.seconds / max(progress.step, 1))
+        done = max(progress.step - progress.begun, 1)
+        left = round((progress.steps - progress.step) * progress.seconds / done)
         _print(
             self._console,
             f"{progress.step}/{progress.steps} steps, {_figures(progress)}, "

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError
-from workflows.catalogue import SECTIONS, catalogue, nearest_key
+from workflows.catalogue import SECTIONS, Subject, catalogue, nearest_key
 from workflows.config import make_job, read_settings
 from workflows.job import Job
 
@@ -191,9 +192,11 @@ def test_bands_are_a_list_of_numbers_on_the_command_line() -> None:
     assert read_settings(flags={"bands": "02,010"})["source.bands"].value == (2, 10)
 
 
-def test_every_option_is_explained() -> None:
-    assert all(option.doc and option.allowed for option in catalogue().values())
-    assert {key.partition(".")[0] for key in catalogue()} == set(SECTIONS)
+@pytest.mark.parametrize("subject", get_args(Subject))
+def test_every_option_is_explained(subject: Subject) -> None:
+    options = catalogue(subject)
+    assert all(option.doc and option.allowed for option in options.values())
+    assert {key.partition(".")[0] for key in options} == set(SECTIONS[subject])
 
 
 @given(st.text(max_size=30))

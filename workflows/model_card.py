@@ -103,8 +103,8 @@ def _data(facts: Facts) -> Iterator[str]:
     )
     if "value_range" in facts.origin:
         yield (
-            f"The network knows values from {facts.origin['value_range']}; of data other than 8 "
-            "bits, `--set radiometry.input_range='[low, high]'` says so."
+            f"The network knows values from {' to '.join(facts.origin['value_range'].split())}; "
+            "`--set radiometry.input_range='[low, high]'` gives other data theirs."
         )
     left_out = ", ".join(f"{count} {reason}" for reason, count in samples.left_out.items())
     if left_out:

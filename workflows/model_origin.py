@@ -56,7 +56,7 @@ def origin_of(
     if training.degradation.kind == "sensor":
         said["sensor"] = training.degradation.sensor
     if trained.weights.input_range is not None:
-        said["value_range"] = f"{material.floor:g} to {material.floor + material.peak:g}"
+        said["value_range"] = f"{material.floor:.9g} {material.floor + material.peak:.9g}"
     return {name: text for name, text in said.items() if text}
 
 

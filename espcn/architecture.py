@@ -83,6 +83,7 @@ class Weights:
         if self.activation not in get_args(Activation):
             raise ModelError(f"activation {self.activation!r} is unknown: need tanh, relu or none")
         _check_range(self.input_range)
+        _check_range(self.value_range)
         if self.layers and scale_of(self.layers) != self.scale:
             raise ModelError(f"the weights enlarge by {scale_of(self.layers)}, not by {self.scale}")
         if not self.layers and not self.skip:
@@ -99,6 +100,23 @@ class Weights:
         """Receptive-field radius in low-resolution pixels: the sum of the kernels' radii."""
         core = sum(layer.radius for layer in self.layers)
         return max(core, RADIUS) if self.skip else core
+
+    @property
+    def value_range(self) -> tuple[float, float] | None:
+        """The data's values that `input_range` stands for, from `provenance`; None where unknown.
+
+        Its text is like '0 10000'; raises `ModelError` for another.
+        """
+        recorded = self.provenance.get("value_range", "")
+        try:
+            low, high = map(float, recorded.replace(" to ", " ").split())
+        except ValueError as error:
+            if not recorded:
+                return None
+            raise ModelError(
+                f"value_range {recorded!r} is not two numbers, such as '0 10000'"
+            ) from error
+        return low, high
 
     @property
     def equivariant(self) -> bool:
@@ -137,7 +155,7 @@ def _check_range(input_range: tuple[float, float] | None) -> None:
         return
     low, high = input_range
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
-        raise ModelError(f"input range {input_range} is not (low, high) with low < high")
+        raise ModelError(f"the range {input_range} is not (low, high) with low < high")
 
 
 def _check_names(names: tuple[str, ...], bands: int) -> None:

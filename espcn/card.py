@@ -47,6 +47,9 @@ class Card:
     band_names: tuple[str, ...] = ()
     """What each of `bands` shows, in order; empty where unknown."""
 
+    value_range: tuple[float, float] | None = None
+    """Values of the data it was trained on that `input_range` stands for; None if unknown."""
+
     @property
     def verdict(self) -> str:
         """`pass` or `fail: ...` as its training has judged; empty where it did not."""
@@ -85,4 +88,5 @@ def card_of(weights: Weights, *, name: str, sha256: str) -> Card:
         metrics=weights.metrics,
         provenance=weights.provenance,
         band_names=weights.band_names,
+        value_range=None if weights.equivariant else weights.value_range,
     )

@@ -9,9 +9,13 @@ Image Processing 53(3), 1991, with the bicubic kernel on the way back. Each step
     |<- halo of the network ->|<- steps * (reach + 2) ->|<-  block  ->|<- ...
 
 Every kernel sums to one, so a constant that was subtracted before may be added after.
+
+A network that goes band by band does not know which one it sees. Where `consistent` is told their
+names, each band is held against the blur of its own optics, otherwise against the mean one.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +44,8 @@ class Consistent:
     """How often they are corrected, 1 or more."""
 
     degradation: Degradation
-    """What the fine pixels are held against: one sigma at most, or one per band of the network."""
+    """What the fine pixels are held against: one sigma at most, or one per band of the network, or
+    of the scene where the network goes band by band."""
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -99,6 +104,11 @@ class Consistent:
         return self.network.input_range
 
     @property
+    def value_range(self) -> tuple[float, float] | None:
+        """Values of its training data that `input_range` stands for; None where unknown."""
+        return self.network.value_range
+
+    @property
     def native(self) -> bool:
         """Never: float32 only."""
         return False
@@ -119,28 +129,29 @@ class Consistent:
     def __call__(self, pixels: Floats, /) -> Floats:
         """(band, h + 2*halo, w + 2*halo) float32 -> (band, h*scale, w*scale) float32.
 
-        Units as those of the network; raises `ModelError` for other shapes and dtypes.
+        Units as those of the network; bands are those of the scene from its first one on. Raises
+        `ModelError` for other shapes and dtypes.
         """
         planes = self.planes(pixels)
         bands, scale, _, height, width = planes.shape
         fine = planes.transpose(0, 3, 1, 4, 2)
         return np.ascontiguousarray(fine).reshape(bands, height * scale, width * scale)
 
-    def planes(self, pixels: Floats, /) -> Floats:
+    def planes(self, pixels: Floats, /, *, band: int = 0) -> Floats:
         """The same as (band, scale, scale, h, w): fine pixel (scale*y + i, scale*x + j) is at
-        [band, i, j, y, x]."""
-        self._check(pixels)
+        [band, i, j, y, x]. `band`, counted from 0, is the place in the scene of the first one."""
+        self._check(pixels, band)
         fine = self.network(pixels)
         coarse = trim(pixels, self.network.halo)
         height, width = (side - 2 * self.halo for side in pixels.shape[1:])
         planes = np.empty((len(fine), self.scale, self.scale, height, width), np.float32)
-        for band, into in enumerate(planes):
-            first, weights = self.degradation.taps(band if self.bands > 1 else 0)
+        for i, into in enumerate(planes):
+            first, weights = self.degradation.taps(i if self.bands > 1 else band + i)
             taps = Taps(self.scale, first, weights, self.degradation.reach)
-            into[:] = back_project(split(fine[band], self.scale), coarse[band], taps, self.steps)
+            into[:] = back_project(split(fine[i], self.scale), coarse[i], taps, self.steps)
         return planes
 
-    def _check(self, pixels: Floats) -> None:
+    def _check(self, pixels: Floats, band: int) -> None:
         smallest = 2 * self.halo + 1
         if pixels.ndim != 3 or min(pixels.shape[1:]) < smallest:
             raise ModelError(
@@ -148,19 +159,26 @@ class Consistent:
                 f"shape {pixels.shape}: need (band, y, x) with y and x of at least {smallest}, "
                 "halo included"
             )
+        known = len(self.degradation.sigma)
+        if self.bands == 1 and known > 1 and band + len(pixels) > known:
+            raise ModelError(
+                f"{self.card.name} with consistency was told the names of {known} bands and got "
+                f"band {band + len(pixels)}: name all bands of the scene, or none"
+            )
 
 
-def consistent(network: Upscaler, *, steps: int) -> Upscaler | Consistent:
+def consistent(
+    network: Upscaler, *, steps: int, bands: Sequence[str] = ()
+) -> Upscaler | Consistent:
     """The network with `steps` of back-projection behind it; itself for 0.
 
-    The degradation is the one that its weights name, bicubic where they name none. A network that
-    goes band by band cannot know which band it sees: of several sigmas it takes the mean. Raises
-    `ModelError` for fewer steps than 0, too many for a block, and `nearest`.
+    The degradation is the one that its weights name, bicubic where they name none. `bands` are the
+    names of all bands of the scene, '' where unknown: a network that goes band by band and was
+    trained for a sensor takes the sigma of each, for unknown ones and without names the mean.
+    Raises `ModelError` for fewer steps than 0, too many for a block, and `nearest`.
     """
     if steps == 0:
         return network
-    degradation = declared(network.card.provenance, network.scale)
-    if len(degradation.sigma) not in (0, 1, network.bands):
-        mean = sum(degradation.sigma) / len(degradation.sigma)
-        degradation = replace(degradation, sigma=(mean,))
-    return Consistent(network, steps, degradation)
+    names = bands if network.bands == 1 else ()
+    degradation = declared(network.card.provenance, network.scale, names)
+    return Consistent(network, steps, degradation.for_bands(len(names) or network.bands))

@@ -184,13 +184,26 @@ class Degradation:
             )
 
 
-def declared(provenance: Mapping[str, str], scale: int) -> Degradation:
-    """The degradation that a model's card names; bicubic where it names none that we know."""
+def declared(provenance: Mapping[str, str], scale: int, bands: Sequence[str] = ()) -> Degradation:
+    """The degradation that a model's card names; bicubic where it names none that we know.
+
+    `bands` are the names, '' where unknown, of those that a network goes through one by one: each
+    gets the sigma of the card's sensor, or the card's own where that sensor has no such band.
+    """
     try:
         found = Degradation.parse(provenance.get("degradation", ""))
     except ModelError:
         return Degradation("bicubic", scale)
-    return found if found.scale == scale else Degradation("bicubic", scale)
+    if found.scale != scale:
+        return Degradation("bicubic", scale)
+    if not bands:
+        return found
+    typical, table = found.for_bands(1), _TABLES.get(provenance.get("sensor", ""))
+    if found.kind != "sensor" or table is None:
+        return typical
+    known = [table.get(_plain(band)) for band in bands]
+    sigma = [typical.sigma[0] if mtf is None else mtf_sigma(scale, mtf) for mtf in known]
+    return _of_sensor(scale, sigma)
 
 
 def mtf_sigma(scale: int, mtf: float) -> float:
@@ -217,8 +230,7 @@ def sensor_degradation(scale: int, sensor: Sensor, bands: Sequence[str]) -> Degr
             f"{sensor} has no band {', '.join(unknown) or 'of no name'}: choose from "
             f"{', '.join(table)}"
         )
-    sigma = tuple(mtf_sigma(scale, table[_plain(band)]) for band in bands)
-    return Degradation("sensor", scale, sigma[:1] if len(set(sigma)) == 1 else sigma)
+    return _of_sensor(scale, [mtf_sigma(scale, table[_plain(band)]) for band in bands])
 
 
 def named(text: str, scale: int, bands: Sequence[str] = ()) -> Degradation:
@@ -237,6 +249,11 @@ def named(text: str, scale: int, bands: Sequence[str] = ()) -> Degradation:
 
 
 _TABLES: Mapping[str, Mapping[str, float]] = {"sentinel2": SENTINEL2_MTF, "landsat": LANDSAT_MTF}
+
+
+def _of_sensor(scale: int, sigma: Sequence[float]) -> Degradation:
+    """With one sigma where all bands share it."""
+    return Degradation("sensor", scale, tuple(sigma[:1] if len(set(sigma)) == 1 else sigma))
 
 
 def _plain(band: str) -> str:

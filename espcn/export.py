@@ -22,7 +22,7 @@ from espcn.graph import whole_graph
 from espcn.models import read_model
 from espcn.onnxruntime_session import open_graph
 from espcn.upscaler import Upscaler, load
-from espcn.weights_file import write_atomically
+from espcn.weights_file import check_free, write_atomically
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -34,12 +34,15 @@ _SIDES = ((32, 32), (37, 45))
 """Heights and widths, without halo, of the images that an export is tried with."""
 
 
-def export_onnx(model: str, path: str | Path, *, scale: int | None = None) -> Path:
+def export_onnx(
+    model: str, path: str | Path, *, scale: int | None = None, overwrite: bool = False
+) -> Path:
     """Write a model as ONNX (opset 13) to `path`, checked and tried in ONNX Runtime; the path.
 
-    `model` and `scale` are those of `describe`. The file appears under its name whole, or not at
-    all. Raises `ModelError` for a name that does not end in .onnx, for a model without a graph
-    (`nearest`), and where the graph does not compute what our own upscaler does.
+    `model` and `scale` are those of `describe`, but `bicubic` needs a scale. The file appears under
+    its name whole, or not at all. Raises `ModelError` for a name that does not end in .onnx, for
+    one that exists unless `overwrite`, for a model without a graph (`nearest`), and where the graph
+    does not compute what our own upscaler does.
     """
     target = Path(path)
     if target.suffix != ".onnx":
@@ -47,6 +50,9 @@ def export_onnx(model: str, path: str | Path, *, scale: int | None = None) -> Pa
     found = read_model(model, scale=scale)
     if found.weights is None:
         raise ModelError(f"{model} copies pixels and has no graph: name a trained model or bicubic")
+    if not found.weights.layers and scale is None:
+        raise ModelError(f"{model} enlarges by any factor: choose one, such as --scale 3")
+    check_free(target, overwrite=overwrite)
     data = _serialise(found.weights, found.card)
     _try(data, load(model, scale=scale, device="cpu"))
     write_atomically(target, data)
@@ -97,6 +103,9 @@ def _expects(card: Card) -> str:
     if card.input_range is not None:
         low, high = card.input_range
         span = f"values from {low:g} to {high:g}"
+    if card.value_range is not None:
+        low, high = card.value_range
+        span += f", which stand for {low:g} to {high:g} of the data that it was trained on"
     bands = ", ".join(card.band_names) or f"{card.bands} bands"
     shown = "bands one by one, as a batch" if card.bands == 1 else bands
     return (

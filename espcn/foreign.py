@@ -23,6 +23,7 @@ from espcn.weights_file import (
     LAYER_NAMES,
     MAX_BYTES,
     METADATA_KEY,
+    check_free,
     read_weights,
     tensors_to_layers,
     write_weights,
@@ -47,17 +48,22 @@ ASSUMED = "tanh between the layers, no skip, values from 0 to 1, as their common
 """What tensors do not tell."""
 
 
-def import_checkpoint(path: str | Path, output: str | Path) -> Card:
+def import_checkpoint(
+    path: str | Path, output: str | Path | None = None, *, overwrite: bool = False
+) -> Card:
     """Convert a .pth, .pt or bare .safetensors file to `output` (.safetensors); returns its card.
 
-    Raises `ModelError` when the file is not an ESPCN of three convolutions with finite weights,
-    and when it is a weights file of ours, which says more than a checkpoint does.
+    Without `output` it lies beside the checkpoint and bears its name. Raises `ModelError` when the
+    file is not an ESPCN of three convolutions with finite weights, when it is a weights file of
+    ours, which says more than a checkpoint does, and for an output that exists, unless `overwrite`.
     """
-    source, target = Path(path), Path(output)
+    source = Path(path)
+    target = source.with_suffix(".safetensors") if output is None else Path(output)
     if target.suffix != ".safetensors":
         raise ModelError(f"cannot write {target}: the name of a weights file ends in .safetensors")
     if target.exists() and source.exists() and target.samefile(source):
         raise ModelError(f"{source} would be replaced by what it becomes: choose another name")
+    check_free(target, overwrite=overwrite)
     try:
         layers = tensors_to_layers(_named(_read(source)))
         weights = Weights(

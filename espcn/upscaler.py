@@ -89,6 +89,11 @@ class Upscaler:
         return self.card.input_range
 
     @property
+    def value_range(self) -> tuple[float, float] | None:
+        """Values of its training data that `input_range` stands for; None where unknown."""
+        return self.card.value_range
+
+    @property
     def native(self) -> bool:
         """Whether any dtype is taken and returned; otherwise float32 only."""
         return self.address.placement.backend == "numpy"
@@ -123,12 +128,13 @@ class Upscaler:
             return replicate(pixels, self.scale)
         return cast("NDArray[Scalar]", self._run(pixels, split=False))
 
-    def planes(self, pixels: NDArray[np.float32], /) -> NDArray[np.float32]:
+    def planes(self, pixels: NDArray[np.float32], /, *, band: int = 0) -> NDArray[np.float32]:  # noqa: ARG002 - see its docstring
         """The same values before they are put in their places: (band, R, R, y, x) float32.
 
         Fine pixel (R*y + i, R*x + j) is at [band, i, j, y, x], so whoever converts the values can
         put them in their places as well, which saves a pass over them. R is that of the backend,
-        1 where it has nothing to save. Planes may reach beyond h*scale and w*scale.
+        1 where it has nothing to save. Planes may reach beyond h*scale and w*scale. Which `band` of
+        the scene comes first makes no difference here; to `espcn.Consistent` it may.
         """
         if self.address.placement.backend not in ("onnxruntime", "openvino"):
             return self(pixels)[:, None, None]

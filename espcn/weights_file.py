@@ -67,6 +67,12 @@ def write_weights(path: Path, weights: Weights) -> None:
     write_atomically(path, data)
 
 
+def check_free(path: Path, *, overwrite: bool) -> None:
+    """Raise `ModelError` where something exists that may not be replaced."""
+    if path.exists() and not overwrite:
+        raise ModelError(f"{path} exists: choose another name or give --overwrite")
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Put a file in place whole or not at all; raises `ModelError` if it cannot."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex}")

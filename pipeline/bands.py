@@ -51,6 +51,15 @@ def check_bands(
     raise PlanError(f"{model} takes {taken}, {scene} has {found}; {way}", uri=profile.uri)
 
 
+def unnamed(profile: Profile, upscaler: Upscaler) -> tuple[Band, ...]:
+    """Light bands that may be others than the network wants in their places: nothing names them.
+
+    None where the network names none either.
+    """
+    wanted, light = upscaler.band_names, [profile.bands[i] for i in profile.light]
+    return tuple(band for band in light if _name_of(band, wanted) is None) if wanted else ()
+
+
 def comparable(name: str) -> str:
     """A band's name without what makes no other band of it: just its number, where it has one."""
     numbered = NUMBERED.findall(name)

@@ -44,6 +44,10 @@ class Upscaler(Protocol):
         """Range of values that it was trained on; None if it needs no normalisation."""
 
     @property
+    def value_range(self) -> tuple[float, float] | None:
+        """Values of its training data that `input_range` stands for; None where unknown."""
+
+    @property
     def block(self) -> int:
         """Side, in LR pixels and without halo, of the blocks it is fast on."""
 
@@ -55,9 +59,10 @@ class Upscaler(Protocol):
     def native(self) -> bool:
         """Whether it takes any data type and returns the same (pixel replication)."""
 
-    def planes(self, pixels: NDArray[np.float32], /) -> NDArray[np.float32]:
+    def planes(self, pixels: NDArray[np.float32], /, *, band: int) -> NDArray[np.float32]:
         """(band, h + 2 halo, w + 2 halo) to (band, R, R, y, x), float32, the caller's to change.
 
+        `band`, counted from 0, is the place in the scene of the first one of `pixels`.
         Fine pixel (R * y + i, R * x + j) is at [band, i, j, y, x]. Any R will do; planes may reach
         beyond h * scale and w * scale.
         """
@@ -136,7 +141,7 @@ def _infer(
     clipped = 0
     for block in _blocks(recipe, tile):
         context = block.grow(tiling.halo).within(seen).slices
-        light = recipe.upscaler.planes(np.ascontiguousarray(field[:, *context]))
+        light = recipe.upscaler.planes(np.ascontiguousarray(field[:, *context]), band=group[0])
         ground = block.fine(tiling.scale)
         part = ground.overlap(tile.write)
         target = part.within(tile.write).slices

@@ -12,6 +12,7 @@ two agree within 1 count for integers and 1e-5 of the range for floats.
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_right
 from collections.abc import Hashable, Sequence
 from itertools import accumulate
@@ -25,6 +26,7 @@ from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
 from pipeline.bands import check_bands
+from pipeline.doubts import doubts
 from pipeline.errors import SourceError
 from pipeline.kernel import Recipe, Upscaler, make_tiling, upscale_tile
 from pipeline.labels import Labels, read_labels
@@ -32,13 +34,18 @@ from pipeline.options import RadiometryOptions, TilingOptions
 from pipeline.plan import choose_side
 from pipeline.profile import Band, Identity, Profile
 from pipeline.radiometry import SUPPORTED, Pixels, Radiometry
-from pipeline.survey import range_of
+from pipeline.survey import normalisation
 from pipeline.tiling import Tile, Tiling, Window
+
+logger = logging.getLogger(__name__)
 
 TILE_MEMORY = 2**30
 """Bytes that one tile may take where none is asked for."""
 SOURCE_CHUNK = 1024
 """Side of the chunks that an array in memory or in a file is cut into."""
+
+OPTIONS = RadiometryOptions()
+"""How values are understood: as the network's training and their data type have it."""
 
 Graph = dict[Any, Any]
 
@@ -53,11 +60,14 @@ def upscale(
     encoding and coordinates of bands; x, y and spatial_ref become those of the finer grid, whose
     outer corners are the same. Invalid is what `_FillValue` or `nodata` name, and NaN. Raises
     SourceError for arrays that cannot be super-resolved, and PlanError for a wrong `tile` and for
-    bands or values that are not those that the network needs.
+    bands or values that are not those that the network needs; what should be known before is logged
+    as a warning.
     """
     labels = read_labels(data_array)
     source = _chunked(data_array, labels)
     recipe = _recipe(data_array, labels, upscaler, tile)
+    for line in doubts(recipe.profile, upscaler, OPTIONS, model="the model", scene="the array"):
+        logger.warning(line)
     fine = _lazy(source if source.ndim == 3 else source[None], recipe)
     pixels = xr.Variable(data_array.dims, fine if source.ndim == 3 else fine[0])
     return labels.dress(pixels, scale=upscaler.scale)
@@ -104,12 +114,8 @@ def _by_isel(numbers: Sequence[int]) -> str:
 def _radiometry(profile: Profile, upscaler: Upscaler) -> Radiometry:
     """As of a scene that nothing was read of; raises PlanError where a range is needed and not
     known."""
-    kind, gain, shift = np.dtype(profile.dtype), 1.0, 0.0
-    if upscaler.input_range is not None:
-        low, high = range_of(profile.dtype, RadiometryOptions(), uri=profile.uri)
-        first, last = upscaler.input_range
-        gain = (high - low) / (last - first)
-        shift = low - first * gain
+    kind = np.dtype(profile.dtype)
+    gain, shift = normalisation(profile, OPTIONS, upscaler) or (1.0, 0.0)
     wide = kind.kind != "f" and kind.itemsize > 1
     return Radiometry(
         dtype=profile.dtype,

@@ -36,7 +36,8 @@ class RadiometryOptions:
 
     input_range: tuple[float, float] | None = None
     """(low, high) in source values that maps to the range a network was trained on. Only for
-    networks that declare one; values beyond it are not clipped."""
+    networks that declare one; None: what its training recorded, or all of 8 bits. Values beyond it
+    are not clipped."""
     saturated: float | Literal["auto", "none"] = "auto"
     """Value that comes back exactly; auto: what the source declares."""
 

@@ -7,57 +7,78 @@ from collections.abc import Iterator
 import numpy as np
 
 from pipeline.errors import PlanError
+from pipeline.kernel import Upscaler
 from pipeline.options import RadiometryOptions
 from pipeline.profile import Profile
 from pipeline.radiometry import Radiometry, validity
 from pipeline.sources import Source
 from pipeline.tiling import Window
 
+BYTES = (0.0, 255.0)
+"""Range of 8-bit values; a network that was trained on it knows nothing of other data types."""
 PROBES = 4
 """Windows along each axis."""
 PROBE_SIDE = 64
 """Side of a window, in LR pixels."""
 
 
-def survey(
-    source: Source, options: RadiometryOptions, *, input_range: tuple[float, float] | None
-) -> Radiometry:
+def survey(source: Source, options: RadiometryOptions, network: Upscaler) -> Radiometry:
     """How the scene's values go through a network.
 
-    `input_range` is the range that the network was trained on, None for an affine-equivariant one:
-    that one sees the values less one constant per band, which keeps float32 exact where a large
-    offset carries little contrast. Raises PlanError where a range is needed and not known.
+    An affine-equivariant one sees them less one constant per band, which keeps float32 exact where
+    a large offset carries little contrast. Raises PlanError where a range is needed and not known.
     """
     profile = source.profile
     saturated = profile.saturated if options.saturated == "auto" else options.saturated
-    gain, centre = 1.0, _centres(source)
-    if input_range is not None:
-        low, high = range_of(profile.dtype, options, uri=profile.uri)
-        gain = (high - low) / (input_range[1] - input_range[0])
-        centre = (low - input_range[0] * gain,) * len(profile.bands)
+    mapped = normalisation(profile, options, network)
     return Radiometry(
         dtype=profile.dtype,
-        gain=gain,
-        centre=centre,
+        gain=mapped[0] if mapped else 1.0,
+        centre=(mapped[1],) * len(profile.bands) if mapped else _centres(source),
         nodata=None if profile.mask else profile.nodata,
         saturated=None if saturated in (None, "none") else float(saturated),
     )
 
 
-def range_of(dtype: str, options: RadiometryOptions, *, uri: str) -> tuple[float, float]:
-    """The source's values that map to the ends of a network's range; raises PlanError."""
+def normalisation(
+    profile: Profile, options: RadiometryOptions, network: Upscaler
+) -> tuple[float, float] | None:
+    """(gain, centre): (value - centre) / gain lies in the network's range; None if it has none.
+
+    The errors are those of `range_of`.
+    """
+    source = range_of(profile, options, network)
+    if source is None or network.input_range is None:
+        return None
+    (low, high), (first, last) = source, network.input_range
+    gain = (high - low) / (last - first)
+    return gain, low - first * gain
+
+
+def range_of(
+    profile: Profile, options: RadiometryOptions, network: Upscaler
+) -> tuple[float, float] | None:
+    """The scene's values that map to the ends of the network's range; None if it has none.
+
+    Those that the user gives; else those that its training recorded; else, of 8 bits, all. Raises
+    PlanError for others.
+    """
+    if network.input_range is None:
+        return None
     if options.input_range is not None:
         low, high = options.input_range
         if not low < high:
             raise PlanError(f"radiometry.input_range must rise, got {low} to {high}")
         return low, high
-    if dtype == "uint8":
-        return 0.0, 255.0
+    if network.value_range not in (None, BYTES):
+        return network.value_range
+    if profile.dtype == "uint8":
+        return BYTES
     raise PlanError(
-        f"the model was trained on a range of values and cannot know that of {dtype} data; "
+        f"the model was trained on a range of values and cannot know that of {profile.dtype} data; "
         "give it with --set radiometry.input_range='[0, 10000]', or use a general-x* model, which "
         "needs none",
-        uri=uri,
+        uri=profile.uri,
     )
 
 

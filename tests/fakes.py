@@ -32,6 +32,7 @@ class FakeNetwork:
     fixed: bool = False
     native: bool = False
     input_range: tuple[float, float] | None = None
+    value_range: tuple[float, float] | None = None
 
     def __call__(self, pixels: np.ndarray, /) -> np.ndarray:
         side = 2 * self.halo + 1
@@ -47,7 +48,7 @@ class FakeNetwork:
         phase = np.add.outer(rows, columns)
         return (fine + phase.astype(np.float32)).astype(np.float32)
 
-    def planes(self, pixels: np.ndarray, /) -> np.ndarray:
+    def planes(self, pixels: np.ndarray, /, *, band: int = 0) -> np.ndarray:  # noqa: ARG002
         return as_planes(self(pixels), self.scale)
 
 
@@ -162,6 +163,7 @@ class Box:
     fixed: bool = False
     native: bool = False
     input_range: tuple[float, float] | None = None
+    value_range: tuple[float, float] | None = None
 
     def __call__(self, pixels: np.ndarray, /) -> np.ndarray:
         height, width = pixels.shape[1] - 2, pixels.shape[2] - 2
@@ -170,5 +172,5 @@ class Box:
         fine[:, :: self.scale, :: self.scale] += np.float32(3)
         return fine
 
-    def planes(self, pixels: np.ndarray, /) -> np.ndarray:
+    def planes(self, pixels: np.ndarray, /, *, band: int = 0) -> np.ndarray:  # noqa: ARG002
         return self(pixels)[:, None, None]

@@ -104,9 +104,9 @@ class Slow:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.upscaler, name)
 
-    def planes(self, pixels: Any) -> Any:
+    def planes(self, pixels: Any, *, band: int) -> Any:
         time.sleep(self.seconds)
-        return self.upscaler.planes(pixels)
+        return self.upscaler.planes(pixels, band=band)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Slow, (self.upscaler, self.seconds)
@@ -116,7 +116,7 @@ class Slow:
 class Deadly(Slow):
     """A network that ends its process, as a crash in a library would."""
 
-    def planes(self, pixels: Any) -> Any:  # noqa: ARG002 - it never gets to look
+    def planes(self, pixels: Any, *, band: int) -> Any:  # noqa: ARG002 - it never gets to look
         os._exit(1)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -425,7 +425,9 @@ class TestInformation:
         assert re.search(rf"output.compress +zstd +{re.escape(str(file))}", ran.out)
         assert re.search(r"tiling.tile +512 +--set", ran.out)
         assert re.search(r"model.name +general-x2 +default", ran.out)
-        assert espcn("config", "check", file).out == f"{file}: 1 options set, all valid\n"
+        assert espcn("config", "check", file).out == (
+            f"{file}: 1 options of espcn upscale set, all valid\n"
+        )
 
     def test_the_version_is_that_of_the_package(self, espcn: Callable[..., Ran]) -> None:
         from importlib.metadata import version

@@ -145,6 +145,34 @@ def test_what_cannot_be_exported_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_exists_is_replaced_only_where_it_may_be(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"there before")
+    with pytest.raises(espcn.ModelError, match=r"model\.onnx exists: .*--overwrite"):
+        espcn.export_onnx("general-x2", path)
+    assert path.read_bytes() == b"there before"
+    assert espcn.export_onnx("general-x2", path, overwrite=True) == path
+    onnx.load(path)
+
+
+def test_bicubic_wants_its_scale_chosen(tmp_path: Path) -> None:
+    with pytest.raises(espcn.ModelError, match="bicubic enlarges by any factor: .*--scale 3"):
+        espcn.export_onnx("bicubic", tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_values_that_a_range_stands_for_are_named(tmp_path: Path) -> None:
+    model = str(tmp_path / "mine.safetensors")
+    write_weights(Path(model), replace(NETWORKS["paper"], provenance={"value_range": "-50 9000"}))
+    graph = onnx.load(espcn.export_onnx(model, tmp_path / "mine.onnx"))
+    facts = facts_of(graph)
+    assert json.loads(facts["value_range"]) == [-50, 9000]
+    assert "values from 0 to 1, which stand for -50 to 9000 of the data" in facts["input"]
+    _, other = exported(tmp_path, "paper")
+    assert json.loads(facts_of(other)["value_range"]) is None
+    assert "stand for" not in facts_of(other)["input"]
+
+
 @pytest.mark.parametrize("wrong", ["values", "shape", "nan"])
 def test_a_graph_that_computes_something_else_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
@@ -161,5 +189,5 @@ def test_a_graph_that_computes_something_else_is_not_written(
     path = tmp_path / "model.onnx"
     path.write_bytes(b"there before")
     with pytest.raises(espcn.ModelError, match="differs from its upscaler"):
-        espcn.export_onnx("general-x2", path)
+        espcn.export_onnx("general-x2", path, overwrite=True)
     assert path.read_bytes() == b"there before"

@@ -132,6 +132,27 @@ def test_a_checkpoint_is_never_replaced(tmp_path: Path) -> None:
     assert bare.read_bytes() == before
 
 
+def test_without_a_name_it_lies_beside_the_checkpoint(
+    tmp_path: Path, tensors: dict[str, object]
+) -> None:
+    torch.save(tensors, tmp_path / "best.pth")
+    espcn.import_checkpoint(tmp_path / "best.pth")
+    assert espcn.describe(str(tmp_path / "best.safetensors")).scale == 3
+
+
+def test_what_exists_is_replaced_only_where_it_may_be(
+    tmp_path: Path, tensors: dict[str, object]
+) -> None:
+    torch.save(tensors, tmp_path / "best.pth")
+    output = tmp_path / "best.safetensors"
+    output.write_bytes(b"there before")
+    for named in (None, output):
+        with pytest.raises(espcn.ModelError, match=r"best\.safetensors exists: .*--overwrite"):
+            espcn.import_checkpoint(tmp_path / "best.pth", named)
+    assert output.read_bytes() == b"there before"
+    assert espcn.import_checkpoint(tmp_path / "best.pth", overwrite=True).name == "best"
+
+
 class Trap:
     """Leaves a file behind when it is unpickled."""
 

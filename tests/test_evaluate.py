@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from espcn_networks import random_weights
 from fakes import write_tif
 from PIL import Image
@@ -112,6 +113,41 @@ class TestDegradation:
         sigmas = [Degradation.parse(each.degradation).sigma for each in found.pictures]
         assert sigmas == [(mtf_sigma(3, 0.28),), (mtf_sigma(3, 0.33),)]
         assert [each.bands for each in found.pictures] == [("B03",), ("B8A",)]
+
+    def test_a_model_for_a_sensor_is_measured_by_the_bands_of_that_sensor(
+        self, tmp_path: Path
+    ) -> None:
+        data = tmp_path / "data"
+        data.mkdir()
+        write_tif(data / "T33_B03.tif", pixels(1, 60, 66))
+        scene = write_tif(data / "two.tif", pixels(3, 60, 66))
+        with rasterio.open(scene, "r+") as file:
+            file.descriptions = ("B8A", "unheard of", "B12")
+        mean = Degradation("sensor", 3, (1.5,)).text
+        model = saved(
+            tmp_path, scale=3, skip=True, activation="relu", bias=False,
+            provenance={"degradation": mean, "sensor": "sentinel2"},
+        )  # fmt: skip
+        plain = exam(data, model=model, radiometry=RadiometryOptions(input_range=(0.0, 9000.0)))
+        one, three = evaluate(plain).pictures
+        assert Degradation.parse(one.degradation).sigma == (mtf_sigma(3, 0.28),)
+        assert Degradation.parse(three.degradation).sigma == (
+            mtf_sigma(3, 0.33), 1.5, mtf_sigma(3, 0.23),
+        )  # fmt: skip
+        # nothing but the model's own blur could be undone so far
+        many = replace(plain, model=replace(plain.model, consistency=4))
+        again = [band.consistency for band in evaluate(many).pictures[1].model.bands]
+        before = [band.consistency for band in three.model.bands]
+        assert all(now < 0.5 * then for now, then in zip(again, before, strict=True))
+
+    def test_a_joint_model_for_a_sensor_keeps_what_it_was_trained_for(self, tmp_path: Path) -> None:
+        path = write_tif(tmp_path / "a.tif", pixels(2, 60, 66, dtype="uint8", top=255))
+        with rasterio.open(path, "r+") as file:
+            file.descriptions = ("B02", "B03")
+        own = Degradation("sensor", 3, (1.25, 1.75)).text
+        origin = {"degradation": own, "sensor": "sentinel2"}
+        model = saved(tmp_path, scale=3, bands=2, provenance=origin)
+        assert evaluate(exam(path, model=model)).pictures[0].degradation == own
 
     def test_steps_of_consistency_make_it_consistent(self, tmp_path: Path) -> None:
         path = write_tif(tmp_path / "a.tif", pixels(1, 90, 96))
@@ -273,3 +309,28 @@ class TestCommand:
         code, _, err = self.ran(capsys, "export", "general-x2", tmp_path / "model.pt")
         assert code == 2
         assert "ends in .onnx" in err
+
+    def test_what_exists_is_not_replaced_unless_told_to(
+        self, tmp_path: Path, capsys: Capture
+    ) -> None:
+        path = tmp_path / "model.onnx"
+        path.touch()
+        code, out, err = self.ran(capsys, "export", "general-x2", path)
+        assert (code, out) == (2, "")
+        assert err == f"espcn: error: {path} exists: choose another name or give --overwrite\n"
+        assert self.ran(capsys, "export", "general-x2", path, "--overwrite")[0] == 0
+
+    def test_a_model_that_failed_is_exported_with_a_warning(
+        self, tmp_path: Path, capsys: Capture
+    ) -> None:
+        model = saved(tmp_path, scale=2, provenance={"verdict": "fail: 30.10 dB"})
+        path = tmp_path / "model.onnx"
+        warning = "espcn: warning: the model network failed its validation: 30.10 dB\n"
+        assert self.ran(capsys, "export", model, path) == (0, f"{path}\n", warning)
+
+    def test_bicubic_is_exported_at_a_scale(self, tmp_path: Path, capsys: Capture) -> None:
+        path = tmp_path / "model.onnx"
+        code, out, err = self.ran(capsys, "export", "bicubic", path)
+        assert (code, out) == (2, "")
+        assert "choose one, such as --scale 3" in err
+        assert self.ran(capsys, "export", "bicubic", path, "--scale", "3") == (0, f"{path}\n", "")

@@ -35,7 +35,7 @@ from workflows.job import Job
 app = typer.Typer(help="Exact, restartable super-resolution of huge images.", no_args_is_help=True)
 config_app = typer.Typer(no_args_is_help=True)
 app.add_typer(models_app)
-app.add_typer(config_app, name="config", help="Explain and check configuration files.")
+app.add_typer(config_app, name="config", help="Explain and check options, also of train.")
 
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration file (YAML).")]
@@ -231,38 +231,46 @@ def sample(
     typer.echo(str(output))
 
 
+ForTraining = Annotated[
+    bool, typer.Option("--train", help="Options of train. Default: what the file's sections say.")
+]
+
+
 @config_app.command()
 def show(
     file: Annotated[Path | None, typer.Argument(help="Configuration file; none: defaults.")] = None,
     *,
+    for_training: ForTraining = False,
     assignments: Assignments = None,
     as_json: AsJson = False,
     debug: Debug = False,  # noqa: ARG001 - `run` looks at it
 ) -> None:
-    """Explain every option: value, who chose it, what it does."""
+    """Explain every option of upscale, or of train: value, who chose it, what it does."""
     from pipeline.serial import to_json
-    from workflows.config import read_settings
+    from workflows.config import read_settings, subject_of
     from workflows.console import open_console, show_settings
 
-    settings = read_settings(file, assignments or ())
+    subject = "train" if for_training else subject_of(file)
+    settings = read_settings(file, assignments or (), subject=subject)
     if as_json:
         typer.echo(json.dumps(to_json(settings), indent=2))
     else:
-        show_settings(open_console(), settings)
+        show_settings(open_console(), settings, subject)
 
 
 @config_app.command()
 def check(
-    file: Annotated[Path, typer.Argument(help="Configuration file.")],
+    file: Annotated[Path, typer.Argument(help="Configuration file of upscale or of train.")],
     *,
+    for_training: ForTraining = False,
     debug: Debug = False,  # noqa: ARG001 - `run` looks at it
 ) -> None:
     """Check a configuration file; says what is wrong, or that nothing is."""
-    from workflows.config import read_settings
+    from workflows.config import check_settings, read_settings, subject_of
 
-    settings = read_settings(file)
-    chosen = sum(setting.origin != "default" for setting in settings.values())
-    typer.echo(f"{file}: {chosen} options set, all valid")
+    subject = "train" if for_training else subject_of(file)
+    chosen = check_settings(read_settings(file, subject=subject), subject)
+    typer.echo(f"{file}: {chosen} options of espcn {subject} set, all valid")
 
 
 if __name__ == "__main__":

@@ -45,8 +45,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Bands = Annotated[str | None, typer.Option(help="Bands to take, such as 3,2,1.")]
 Assignments = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Set any option of config show; repeatable."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set any option of config show (of train: config show --train); repeatable.",
+    ),
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")]
 Model = Annotated[
     str, typer.Argument(help="Name of a model, or a .safetensors file.", show_default=False)
 ]
@@ -73,15 +78,21 @@ def import_command(
     checkpoint: Annotated[
         Path, typer.Argument(help="Weights of another ESPCN: .pth, .pt or .safetensors.")
     ],
-    output: Annotated[Path, typer.Argument(help="Weights file to write: .safetensors.")],
+    output: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Weights file to write: .safetensors. Default: beside the checkpoint, by its name."
+        ),
+    ] = None,
     *,
+    overwrite: Overwrite = False,
     debug: Debug = False,  # noqa: ARG001 - `run` looks at it
 ) -> None:
     """Convert the weights of another ESPCN project; no pickled code is ever run."""
     from espcn import import_checkpoint
     from workflows.console import open_console, show_models
 
-    card = import_checkpoint(checkpoint, output)
+    card = import_checkpoint(checkpoint, output, overwrite=overwrite)
     show_models(open_console(), [card])
 
 
@@ -185,7 +196,7 @@ def evaluate_command(  # noqa: PLR0913 - one parameter per flag
         str | None,
         typer.Option(
             help="What the data is degraded by: bicubic, sentinel2, landsat, or such as 'gaussian "
-            "x3 sigma 1.5'. Default: what the model was trained for."
+            "x3 sigma 1.5'. Default: what the model was trained for, of a sensor band by band."
         ),
     ] = None,
     scale: Annotated[int | None, flag("model.scale")] = None,
@@ -230,9 +241,15 @@ def export_command(
     output: Annotated[Path, typer.Argument(help="File to write: .onnx.", show_default=False)],
     *,
     scale: Annotated[int | None, flag("model.scale")] = None,
+    overwrite: Overwrite = False,
     debug: Debug = False,  # noqa: ARG001 - `run` looks at it
 ) -> None:
     """Write a model as ONNX for other programs, checked against our own upscaler."""
-    from espcn import export_onnx
+    from espcn import describe, export_onnx
+    from workflows.console import open_console, show_warning
 
-    typer.echo(str(export_onnx(model, output, scale=scale)))
+    path = export_onnx(model, output, scale=scale, overwrite=overwrite)
+    warning = describe(model, scale=scale).warning
+    if warning:
+        show_warning(open_console(stderr=True), warning)
+    typer.echo(str(path))

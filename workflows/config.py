@@ -145,6 +145,19 @@ def read_settings(
     return {key: _checked(options[key], setting) for key, setting in settings.items()}
 
 
+def check_settings(settings: Settings, subject: Subject) -> int:
+    """How many options were set; raises ConfigError or `ModelError` for what cannot go together."""
+    _filled(settings, subject)
+    return sum(setting.origin != "default" for setting in settings.values())
+
+
+def subject_of(file: Path | None) -> Subject:
+    """What a configuration file is about, told by its sections; `upscale` where none is known."""
+    named = read_yaml(file) if file else {}
+    known = {subject: len(named.keys() & SECTIONS[subject]) for subject in SECTIONS}
+    return max(known, key=known.__getitem__)
+
+
 def make_job(
     source: str, outputs: Sequence[str], settings: Settings, *, overwrite: bool = False
 ) -> Job:

@@ -17,7 +17,7 @@ from pipeline.fate import Fate
 from pipeline.plan import mib
 from pipeline.profile import Band, Profile
 from pipeline.serial import to_json
-from workflows.catalogue import catalogue
+from workflows.catalogue import Subject, catalogue
 from workflows.config import Settings
 from workflows.facts import Facts
 from workflows.report import Report
@@ -85,11 +85,13 @@ def show_facts(console: Console, facts: Facts) -> None:
     source, model, work = facts.source, facts.provenance, facts.work
     processes = f"{work.workers} processes x " if work.workers else ""
     steps = f"{model.consistency} steps of consistency with {model.degradation}"
+    low, high = source.value_range or (0.0, 0.0)
     rows = [
         ("source", source.path),
         ("", f"{source.width} x {source.height} px, {len(source.bands)} bands, {source.dtype}"),
         ("model", f"{model.model}, x{model.scale}, sha256 {model.sha256[:12]}, {model.backend}"),
         *([("", steps)] if model.consistency else []),
+        *([("", f"sees {low:g} to {high:g} as its range")] if source.value_range else []),
         ("tiles", f"{work.tiles} of {work.side} px, halo {work.halo}"),
         ("workers", f"{processes}{work.threads} threads"),
         ("memory", f"{mib(work.memory_per_tile)} a tile, {mib(work.memory_per_thread)} a thread"),
@@ -146,6 +148,8 @@ def show_evaluation(console: Console, evaluation: Evaluation) -> None:
     console.print(_table(columns, [*rows, mean]))
     for skip in evaluation.skipped:
         show_line(console, f"skipped: {skip.uri}: {skip.reason}")
+    for warning in evaluation.warnings:
+        show_line(console, f"note: {warning}")
 
 
 def _quality_row(name: str, ours: Quality, bicubic: Quality) -> tuple[str, ...]:
@@ -158,10 +162,11 @@ def _quality_row(name: str, ours: Quality, bicubic: Quality) -> tuple[str, ...]:
     return (name, *cells)
 
 
-def show_settings(console: Console, settings: Settings) -> None:
-    """Every option: value, who chose it, what it does."""
+def show_settings(console: Console, settings: Settings, subject: Subject) -> None:
+    """Every option about a subject: value, who chose it, what it does."""
+    options = catalogue(subject)
     rows = [
-        (key, _value(s.value), s.origin, f"{catalogue()[key].doc} ({catalogue()[key].allowed})")
+        (key, _value(s.value), s.origin, f"{options[key].doc} ({options[key].allowed})")
         for key, s in settings.items()
     ]
     console.print(_table(("option", "value", "from", "what it does"), rows))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
@@ -16,8 +16,10 @@ import espcn
 from espcn import ModelError
 from espcn.degradation import Sensor, named
 from espcn.evaluation import Figures, Protocol, Quality, average
+from pipeline.doubts import doubts
 from pipeline.errors import ConfigError, PipelineError, PublishError, SourceError
 from pipeline.options import SourceOptions
+from pipeline.profile import Profile
 from pipeline.serial import to_json
 from pipeline.stage import replacing
 from workflows.drawing import Row, draw_sheet, write_png
@@ -73,6 +75,8 @@ class Evaluation:
     """One by one."""
     skipped: tuple[Skip, ...]
     """What was not measured, and why."""
+    warnings: tuple[str, ...] = ()
+    """What a reader should know."""
 
 
 def evaluate(exam: Exam, on_picture: Callable[[str], None] = lambda _: None) -> Evaluation:
@@ -90,24 +94,27 @@ def evaluate(exam: Exam, on_picture: Callable[[str], None] = lambda _: None) -> 
         threads=os.cpu_count() or 1,
     )
     _check(exam, network)
-    tried = espcn.consistent(network, steps=model.consistency)
+    espcn.consistent(network, steps=model.consistency)  # refuses too many before data is read
     found, skipped = find(exam.data, _widened(exam.input))
     pictures: list[Measured] = []
     rows: list[Row] = []
+    measured: list[Profile] = []
     for each in found:
         on_picture(each.name)
         try:
-            for one in make_trials(each, exam, tried):
-                measured = _measure(one)
-                pictures.append(measured)
+            for one in make_trials(each, exam, network):
+                picture = _measure(one)
+                pictures.append(picture)
                 if exam.report is not None and len(rows) < MOST:
-                    rows.append(make_row(one.trial, measured.model, measured.bicubic, one.look))
+                    rows.append(make_row(one.trial, picture.model, picture.bicubic, one.look))
+            measured.append(each.profile)
         except (PipelineError, ModelError) as error:
             skipped += (_skip(each, error),)
     if not pictures:
         last = skipped[-1]
         raise SourceError(f"nothing could be measured: {last.reason}", uri=last.uri)
-    evaluation = _sum_up(exam, network, tuple(pictures), skipped)
+    warnings = _warnings(exam, network, measured)
+    evaluation = _sum_up(exam, network, tuple(pictures), skipped, warnings)
     if exam.report is not None:
         _write(evaluation, rows, exam.report)
     return evaluation
@@ -163,8 +170,21 @@ def _skip(found: Found, error: Exception) -> Skip:
     )
 
 
+def _warnings(exam: Exam, network: Network, profiles: Sequence[Profile]) -> tuple[str, ...]:
+    """What should be known of the model and of what it was measured on, each once."""
+    card, found = network.card, list[str]()
+    for profile in profiles:
+        model = f"the model {card.name}"
+        found += doubts(profile, network, exam.radiometry, model=model, scene="the data")
+    return tuple(dict.fromkeys([card.warning, *found] if card.warning else found))
+
+
 def _sum_up(
-    exam: Exam, network: Network, pictures: tuple[Measured, ...], skipped: tuple[Skip, ...]
+    exam: Exam,
+    network: Network,
+    pictures: tuple[Measured, ...],
+    skipped: tuple[Skip, ...],
+    warnings: tuple[str, ...],
 ) -> Evaluation:
     return Evaluation(
         model=network.card.name,
@@ -175,6 +195,7 @@ def _sum_up(
         mean_bicubic=average([each.bicubic.whole for each in pictures]),
         pictures=pictures,
         skipped=skipped,
+        warnings=warnings,
     )
 
 

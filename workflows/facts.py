@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.doubts import doubts
 from pipeline.fate import Fate, Provenance
 from pipeline.plan import Plan
 from pipeline.room import Room
 from pipeline.sinks import load_sink
+from pipeline.survey import range_of
 
 if TYPE_CHECKING:
     from pipeline.cluster import Shape
@@ -37,6 +39,8 @@ class Input:
     """Bytes of its files."""
     digest: str
     """sha256 of names, sizes, times and heads of its files: which version it was."""
+    value_range: tuple[float, float] | None = None
+    """Its values that map to the ends of the network's range; None for a network without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,7 @@ def make_facts(prepared: Prepared, shape: Shape | None = None) -> Facts:
         profile.dtype,
         profile.identity.size,
         profile.identity.digest,
+        range_of(profile, prepared.job.radiometry, prepared.upscaler),
     )
     work = Work(
         len(tiling),
@@ -124,8 +129,20 @@ def make_facts(prepared: Prepared, shape: Shape | None = None) -> Facts:
         _output(path, own, room)
         for (path, own), room in zip(prepared.plans, prepared.rooms, strict=True)
     )
-    warning = prepared.upscaler.card.warning
-    return Facts(source, outputs, plan.provenance, work, (warning,) if warning else ())
+    return Facts(source, outputs, plan.provenance, work, known_before(prepared))
+
+
+def known_before(prepared: Prepared) -> tuple[str, ...]:
+    """What a user should know before: of the model by itself, and of it and this scene."""
+    card, profile = prepared.upscaler.card, prepared.plans[0][1].profile
+    found = doubts(
+        profile,
+        prepared.upscaler,
+        prepared.job.radiometry,
+        model=f"the model {card.name}",
+        scene="the source",
+    )
+    return (card.warning, *found) if card.warning else found
 
 
 def _output(path: Path, plan: Plan, room: Room) -> Output:

@@ -24,6 +24,7 @@ from pipeline.sources import Address, absolute, open_source
 from pipeline.stage import is_publishing, stage_of, unique
 from pipeline.survey import survey
 from pipeline.tiling import Tiling
+from workflows.band_names import band_names
 from workflows.job import Job
 
 MEMORY_PER_TILE = 2**30
@@ -57,7 +58,6 @@ def prepare(job: Job) -> Prepared:
         precision=job.model.precision,
         here=job.cluster.cluster == "local",
     )
-    upscaler = espcn.consistent(network, steps=job.model.consistency)
     address = Address(absolute(job.source), job.input)
     source = open_source(address.uri, address.options)
     check_bands(
@@ -67,7 +67,9 @@ def prepare(job: Job) -> Prepared:
         scene="the source",
         select=_by_flag,
     )
-    radiometry = survey(source, job.radiometry, input_range=upscaler.card.input_range)
+    names = band_names(source.profile)
+    upscaler = espcn.consistent(network, steps=job.model.consistency, bands=names)
+    radiometry = survey(source, job.radiometry, upscaler)
     on_gpu = upscaler.address.placement.device == "cuda"
     gpus = Gpus(espcn.cuda_devices(), espcn.cuda_room()) if on_gpu else Gpus()
     shape = local_shape(job.cluster, gpus=gpus)

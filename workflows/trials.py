@@ -23,7 +23,7 @@ from pipeline.options import RadiometryOptions, SourceOptions
 from pipeline.profile import Profile
 from pipeline.radiometry import Radiometry, validity
 from pipeline.sources import Source
-from pipeline.survey import range_of
+from pipeline.survey import normalisation
 from pipeline.tiling import Window
 from workflows.band_names import band_names
 from workflows.find_sources import Found
@@ -38,6 +38,7 @@ PHOTOGRAPHS = ("PNG", "JPEG", "BMP")
 """Drivers of pictures whose 8-bit values are shades already."""
 
 Network = espcn.Upscaler | espcn.Consistent
+"""With steps of consistency or without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class Tried:
     """How it is shown."""
 
 
-def make_trials(found: Found, exam: Exam, network: Network) -> Iterator[Tried]:
+def make_trials(found: Found, exam: Exam, network: espcn.Upscaler) -> Iterator[Tried]:
     """The trials of one source.
 
     Raises SourceError if it cannot be read or has no window without gaps, PlanError if its bands or
@@ -89,7 +90,8 @@ def make_trials(found: Found, exam: Exam, network: Network) -> Iterator[Tried]:
         )
     bands = _rgb(profile) or profile.light if is_paper else profile.light
     names = tuple(band_names(profile)[band] for band in bands)
-    restore = _restorer(network, profile, exam.radiometry)
+    tried = espcn.consistent(network, steps=exam.model.consistency, bands=() if is_paper else names)
+    restore = _restorer(tried, profile, exam.radiometry)
     degradation = _degradation(exam, network, names)
     photograph = profile.dtype == "uint8" and profile.driver in PHOTOGRAPHS
     source = found.address.open(profile.identity)
@@ -125,9 +127,10 @@ def _name(found: Found, window: Window) -> str:
     return f"{found.name} [{window.y}:{window.stop_y}, {window.x}:{window.stop_x}]"
 
 
-def _degradation(exam: Exam, network: Network, bands: Sequence[str]) -> Degradation:
+def _degradation(exam: Exam, network: espcn.Upscaler, bands: Sequence[str]) -> Degradation:
     if exam.degradation is None:
-        return declared(network.card.provenance, network.scale)
+        names = bands if network.bands == 1 else ()
+        return declared(network.card.provenance, network.scale, names)
     return named(exam.degradation, network.scale, bands)
 
 
@@ -172,16 +175,13 @@ def _restorer(network: Network, profile: Profile, options: RadiometryOptions) ->
 
     A network without a range sees them less a whole number per band, as in the pipeline.
     """
-    limits = network.input_range
-    low, high = (0.0, 1.0) if limits is None else range_of(profile.dtype, options, uri=profile.uri)
-    start, stop = limits or (0.0, 1.0)
-    gain = (high - low) / (stop - start)
+    mapped = normalisation(profile, options, network)
+    gain = mapped[0] if mapped else 1.0
 
     def restore(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         count, height, width = pixels.shape
-        centre = [low - start * gain] * count
-        if limits is None:
-            centre = [float(np.rint(band.mean(dtype=np.float64))) for band in pixels]
+        means = [float(np.rint(band.mean(dtype=np.float64))) for band in pixels]
+        centre = [mapped[1]] * count if mapped else means
         plain = Profile(
             profile.uri, "", height, width, "float32", profile.bands[:count], profile.identity
         )

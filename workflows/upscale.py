@@ -28,6 +28,7 @@ from pipeline.stage import (
 )
 from workflows.beside import write_beside
 from workflows.events import Event, Outcome, Progress, Published, Publishing, Started, Warned
+from workflows.facts import known_before
 from workflows.fit import check_fit, modest
 from workflows.job import Job
 from workflows.prepare import Prepared, prepare
@@ -51,8 +52,8 @@ def upscale(job: Job, on_tile: Callable[[Event], None] | None = None) -> Outcome
     started = time.perf_counter()
     prepared = prepare(job)
     check_fit(prepared)
-    if prepared.upscaler.card.warning:
-        tell(Warned(prepared.upscaler.card.warning))
+    for line in known_before(prepared):
+        tell(Warned(line))
     with ExitStack() as stack:
         targets = [stack.enter_context(_opened(path, plan)) for path, plan in prepared.plans]
         resumed = min(len(target.journal.receipts) for target in targets)

@@ -17,8 +17,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from espcn.architecture import Layer, Weights
+from espcn.errors import ModelError
+from espcn.models import read_model
 from espcn.network import Network
-from espcn.recipe import KERNELS, Recipe
+from espcn.recipe import HALO, KERNELS, Recipe
 
 WIDTHS = (64, 32)
 """Channels n1 and n2 of arXiv 1609.05158."""
@@ -31,10 +33,13 @@ RIDGE = 1e-4
 
 
 def first_weights(recipe: Recipe, bands: int) -> Weights:
-    """The untrained network of a recipe; that of tanh networks is to be fitted.
+    """The network of a recipe before its first step; that of tanh networks is to be fitted.
 
-    He initialisation for ReLU (arXiv 1502.01852, eq. 10), an eighth of its variance for tanh.
+    He initialisation for ReLU (arXiv 1502.01852, eq. 10), an eighth of its variance for tanh; or
+    another model. Raises `ModelError` when that is none of the recipe's kind.
     """
+    if recipe.start is not None:
+        return _another(recipe.start.replace("{scale}", str(recipe.scale)), recipe, bands)
     random = np.random.default_rng(recipe.seed)
     outputs = (*WIDTHS, bands * recipe.scale**2)
     inputs = (bands, *WIDTHS)
@@ -52,6 +57,21 @@ def first_weights(recipe: Recipe, bands: int) -> Weights:
         return Weights(tuple(Layer(weight) for weight in layers), recipe.scale)
     biased = tuple(Layer(weight, np.zeros(len(weight), np.float32)) for weight in layers)
     return Weights(biased, recipe.scale, activation="tanh", skip=False, input_range=(0.0, 1.0))
+
+
+def _another(model: str, recipe: Recipe, bands: int) -> Weights:
+    """The numbers of another model, which must be of the same kind."""
+    found = read_model(model).weights
+    if found is None or not found.layers or not found.equivariant:
+        raise ModelError(f"{model} is no equivariant network to start from: choose one that is")
+    if (found.scale, found.bands) != (recipe.scale, bands):
+        raise ModelError(
+            f"{model} enlarges {found.bands} band(s) by {found.scale}, to train is a network of "
+            f"{bands} by {recipe.scale}: choose another to start from"
+        )
+    if found.halo != HALO:
+        raise ModelError(f"{model} sees {found.halo} px around, not {HALO}: choose another")
+    return Weights(found.layers, found.scale)
 
 
 @torch.no_grad()

@@ -109,7 +109,7 @@ class Weights:
         """
         recorded = self.provenance.get("value_range", "")
         try:
-            low, high = map(float, recorded.replace(" to ", " ").split())
+            low, high = map(float, recorded.split())
         except ValueError as error:
             if not recorded:
                 return None

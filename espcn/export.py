@@ -105,7 +105,7 @@ def _expects(card: Card) -> str:
         span = f"values from {low:g} to {high:g}"
     if card.value_range is not None:
         low, high = card.value_range
-        span += f", which stand for {low:g} to {high:g} of the data that it was trained on"
+        span += f", which stand for {low:.9g} to {high:.9g} of the data that it was trained on"
     bands = ", ".join(card.band_names) or f"{card.bands} bands"
     shown = "bands one by one, as a batch" if card.bands == 1 else bands
     return (

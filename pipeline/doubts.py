@@ -46,6 +46,6 @@ def _doubt_range(
         return None
     low, high = trained
     return (
-        f"{model} was trained on values from {low:g} to {high:g} and takes those of {scene}, 8 "
+        f"{model} was trained on values from {low:.9g} to {high:.9g} and takes those of {scene}, 8 "
         "bits, for the same; if they are not, set radiometry.input_range"
     )

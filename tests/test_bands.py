@@ -16,13 +16,17 @@ from fakes import Box, make_profile
 import espcn
 from espcn.architecture import Layer, Weights
 from espcn.weights_file import write_weights
-from pipeline.bands import check_bands
+from pipeline.bands import check_bands, unnamed
 from pipeline.errors import PlanError
 from pipeline.lazy import upscale as upscale_lazily
 from pipeline.options import ClusterOptions, SourceOptions
 from pipeline.profile import Profile, Role
+from workflows.cli import run
+from workflows.evaluate import evaluate
+from workflows.events import Warned
 from workflows.job import Job, ModelOptions
 from workflows.prepare import prepare
+from workflows.trials import Exam
 from workflows.upscale import upscale
 
 SENTINEL = ("B02", "B03", "B04")
@@ -108,6 +112,17 @@ class TestCheck:
             check(profile, "red", "green", "blue")
         check(profile, "Blue", "green", "red")
         check(profile, *SENTINEL)
+
+    def test_bands_that_nothing_names_are_doubtful_where_names_are_wanted(self) -> None:
+        def numbers(profile: Profile, *names: str) -> list[int]:
+            network = Box(bands=len(names) or 3, band_names=names)
+            return [band.number for band in unnamed(profile, network)]
+
+        assert numbers(profile_of(None, "B03", "Band 3"), *SENTINEL) == [1, 3]
+        assert numbers(profile_of("B02", "b3", "SR_B4"), *SENTINEL) == []
+        assert numbers(profile_of(None, None, None)) == []
+        roles: tuple[Role, ...] = ("light", "light", "light", "alpha")
+        assert numbers(profile_of("B02", "B03", "B04", None, roles=roles), *SENTINEL) == []
 
     def test_without_names_only_the_count_matters(self) -> None:
         check(profile_of("B04", "B03", "B02"))
@@ -199,6 +214,36 @@ class TestFiles:
         with pytest.raises(PlanError, match=r"the source has 2; select them with --bands$"):
             prepare(job_of(path, joint, bands=(2, 3)))
 
+    def test_bands_without_names_are_taken_with_a_warning(
+        self, scene: Scene, joint: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        events: list[object] = []
+        outcome = upscale(job_of(scene("", "B03", ""), joint), events.append)
+        line = (
+            "the model joint takes B02, B03, B04 in this order, and bands 1, 3 of the source "
+            "cannot be told by name: see that they are these"
+        )
+        assert events[0] == Warned(line)
+        assert outcome.report is not None
+        assert outcome.report.warnings == (line,)
+        job = replace(job_of(scene("B02", "B03", "B04"), joint), overwrite=True)
+        named = upscale(job).report
+        assert named is not None
+        assert named.warnings == ()
+        bare = str(scene("", "", ""))
+        assert run(["upscale", bare, f"{bare}.tif", "-m", joint, "--dry-run"]) == 0
+        assert "bands 1, 2, 3 of the source cannot be told" in capsys.readouterr().err
+
+    def test_an_evaluation_says_so_once(self, scene: Scene, joint: str) -> None:
+        folder = scene("", "", "").parent / "data"
+        folder.mkdir()
+        for name in ("a.tif", "b.tif"):
+            scene("", "", "").rename(folder / name)
+        found = evaluate(Exam((str(folder),), ModelOptions(joint, device="cpu")))
+        assert len(found.pictures) == 2
+        (line,) = found.warnings
+        assert "bands 1, 2, 3 of the data cannot be told by name" in line
+
 
 class TestArrays:
     """The lazy façade."""
@@ -218,6 +263,19 @@ class TestArrays:
         with pytest.raises(PlanError, match=r"the array has B04, B03.*isel\(band=\[2, 1, 0\]\)"):
             upscale_lazily(turned, upscaler)
         upscale_lazily(turned.isel(band=[2, 1, 0]), upscaler)
+
+    def test_bands_without_names_are_taken_with_a_warning(
+        self, joint: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        upscaler = espcn.load(joint, device="cpu")
+        upscale_lazily(self.array(("B02", "B03", "B04")), upscaler)
+        assert not caplog.records
+        upscale_lazily(self.array((1, 2, 3)), upscaler)
+        (record,) = caplog.records
+        assert record.getMessage() == (
+            "the model takes B02, B03, B04 in this order, and bands 1, 2, 3 of the array cannot be "
+            "told by name: see that they are these"
+        )
 
     def test_names_in_an_attribute_follow_the_numbers_of_the_bands(self, joint: str) -> None:
         upscaler = espcn.load(joint, device="cpu")

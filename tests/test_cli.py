@@ -429,6 +429,57 @@ class TestInformation:
             f"{file}: 1 options of espcn upscale set, all valid\n"
         )
 
+    def test_config_knows_the_options_of_training_by_the_sections_of_a_file(
+        self, espcn: Callable[..., Ran], tmp_path: Path
+    ) -> None:
+        paper = Path(__file__).parents[1] / "configs/train/paper.yaml"
+        ran = espcn("config", "check", paper)
+        assert (ran.code, ran.err) == (0, "")
+        assert re.fullmatch(rf"{paper}: \d+ options of espcn train set, all valid\n", ran.out)
+        ran = espcn("config", "show", paper, "--set", "recipe.scale=4")
+        assert re.search(r"recipe.network +tanh +\S+paper.yaml", ran.out)
+        assert re.search(r"recipe.scale +4 +--set", ran.out)
+        assert "tiling.tile" not in ran.out
+        file = tmp_path / "my.yaml"
+        file.write_text("recipe: {sub_imag: 17}\n")
+        assert "did you mean 'recipe.sub_image'" in espcn("config", "check", file).err
+
+    def test_config_shows_and_checks_training_where_told_to(
+        self, espcn: Callable[..., Ran], tmp_path: Path
+    ) -> None:
+        assert re.search(r"run.device +auto +default", espcn("config", "show", "--train").out)
+        shown = json.loads(espcn("config", "show", "--train", "--json").out)
+        assert shown["recipe.scale"] == {"value": 3, "origin": "default"}
+        file = tmp_path / "my.yaml"
+        file.write_text("recpie: {sub_image: 17}\n")
+        ran = espcn("config", "check", file, "--train")
+        assert (ran.code, ran.out) == (2, "")
+        assert "did you mean 'recipe.sub_image'" in ran.err
+
+    def test_import_writes_beside_the_checkpoint_and_replaces_nothing_unasked(
+        self, espcn: Callable[..., Ran], tmp_path: Path
+    ) -> None:
+        import torch
+        from espcn_networks import random_weights
+
+        from espcn.weights_file import weights_to_tensors
+
+        tensors = weights_to_tensors(random_weights(scale=3)).items()
+        path, ours = tmp_path / "weights.pth", tmp_path / "weights.safetensors"
+        torch.save({name: torch.from_numpy(tensor) for name, tensor in tensors}, path)
+        ran = espcn("import", path)
+        assert (ran.code, ran.err) == (0, "")
+        assert re.search(r"weights +x3", ran.out)
+        before = ours.stat().st_mtime_ns
+        for arguments in ((path,), (path, ours)):
+            ran = espcn("import", *arguments)
+            assert (ran.code, ran.out) == (2, "")
+            refusal = f"{ours} exists: choose another name or give --overwrite"
+            assert ran.err == f"espcn: error: {refusal}\n"
+        assert ours.stat().st_mtime_ns == before
+        assert espcn("import", path, "--overwrite").code == 0
+        assert espcn("import", path, tmp_path / "other.safetensors").code == 0
+
     def test_the_version_is_that_of_the_package(self, espcn: Callable[..., Ran]) -> None:
         from importlib.metadata import version
 

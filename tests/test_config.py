@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError
 from workflows.catalogue import SECTIONS, Subject, catalogue, nearest_key
-from workflows.config import make_job, read_settings
+from workflows.config import check_settings, make_job, read_settings, subject_of
 from workflows.job import Job
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -190,6 +190,37 @@ def test_bands_are_a_list_of_numbers_on_the_command_line() -> None:
     assert read_settings(flags={"bands": "3,2,1"})["source.bands"].value == (3, 2, 1)
     assert read_settings(flags={"bands": "2"})["source.bands"].value == (2,)
     assert read_settings(flags={"bands": "02,010"})["source.bands"].value == (2, 10)
+
+
+@pytest.mark.parametrize("file", sorted((CONFIGS / "train").iterdir()), ids=lambda f: f.name)
+def test_every_training_file_is_understood(file: Path) -> None:
+    assert subject_of(file) == "train"
+    assert check_settings(read_settings(file, subject="train"), "train") > 3
+
+
+@pytest.mark.parametrize(
+    ("text", "subject"),
+    [
+        ("output: {compress: zstd}", "upscale"),
+        ("recipe: {scale: 3}", "train"),
+        ("card: {title: mine}\nrun:", "train"),
+        ("model: {}\nrecipe: {}\ndata: {}", "train"),
+        ("model: {}\nrecipe: {}", "upscale"),
+        ("recpie: {scale: 3}", "upscale"),
+        ("", "upscale"),
+    ],
+)
+def test_a_file_s_sections_tell_what_it_is_about(
+    tmp_path: Path, text: str, subject: Subject
+) -> None:
+    assert subject_of(written(tmp_path, text)) == subject
+    assert subject_of(None) == "upscale"
+
+
+def test_options_that_exclude_each_other_are_refused(tmp_path: Path) -> None:
+    settings = read_settings(written(tmp_path, "run: {minutes: 3, epochs: 4}"), subject="train")
+    with pytest.raises(ConfigError, match="exclude each other"):
+        check_settings(settings, "train")
 
 
 @pytest.mark.parametrize("subject", get_args(Subject))

@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 import espcn
 import pipeline
 from espcn.architecture import Weights
-from espcn.degradation import Degradation
+from espcn.back_projection import trim
+from espcn.degradation import Degradation, mtf_sigma
 from espcn.devices import cuda_available
 from espcn.weights_file import write_weights
-from pipeline.options import ClusterOptions, TilingOptions
+from pipeline.options import ClusterOptions, RadiometryOptions, SourceOptions, TilingOptions
 from pipeline.plan import choose_side
 from workflows import cli
 from workflows.job import Job, ModelOptions
@@ -175,6 +176,51 @@ def test_a_network_that_goes_band_by_band_takes_the_mean_of_several_sigmas(tmp_p
     assert found.degradation == Degradation("sensor", 2, (1.1,))
 
 
+SENSOR = {"degradation": "sensor x2 sigma 1.05", "sensor": "sentinel2"}
+
+
+def for_a_sensor(folder: Path, *, bands: int = 1, text: str = SENSOR["degradation"]) -> Path:
+    """Weights of a network at x2 that was trained for Sentinel-2."""
+    path = folder / "sensor.safetensors"
+    weights = random_weights(scale=2, bands=bands, skip=True, widths=(12, 8))
+    write_weights(path, replace(weights, provenance=SENSOR | {"degradation": text}))
+    return path
+
+
+def test_the_blur_is_that_of_each_band_where_names_are_known(tmp_path: Path) -> None:
+    network = espcn.load(str(for_a_sensor(tmp_path)), device="cpu")
+    bands = ("B05", "", "B12", "red")
+    found = espcn.consistent(network, steps=2, bands=bands)
+    assert isinstance(found, espcn.Consistent)
+    expected = (mtf_sigma(2, 0.38), 1.05, mtf_sigma(2, 0.23), 1.05)
+    assert found.degradation == Degradation("sensor", 2, expected)
+    assert found.halo == network.halo + 2 * (found.degradation.reach + 2)
+    pixels = scene((4, 30, 40), halo=found.halo)
+    fine = found(pixels)
+    for number, sigma in enumerate(expected):
+        # the halo is that of the widest blur: the band by itself needs no more
+        alone = espcn.Consistent(network, 2, Degradation("sensor", 2, (sigma,)))
+        own = trim(pixels[number : number + 1], found.halo - alone.halo)
+        np.testing.assert_array_equal(fine[number : number + 1], alone(own))
+        planes = found.planes(pixels[number : number + 1], band=number)
+        np.testing.assert_array_equal(planes, found.planes(pixels)[number : number + 1])
+    with pytest.raises(espcn.ModelError, match="names of 4 bands and got band 5"):
+        found.planes(pixels[:2], band=3)
+
+
+def test_without_known_names_the_blur_is_the_mean(tmp_path: Path) -> None:
+    network = espcn.load(str(for_a_sensor(tmp_path)), device="cpu")
+    mean = Degradation("sensor", 2, (1.05,))
+    for names in ((), ("", ""), ("red", "B99")):
+        found = espcn.consistent(network, steps=1, bands=names)
+        assert isinstance(found, espcn.Consistent)
+        assert found.degradation == mean
+    joint = for_a_sensor(tmp_path, bands=2, text="sensor x2 sigma 1.0 1.1")
+    found = espcn.consistent(espcn.load(str(joint), device="cpu"), steps=1, bands=("B02", "B05"))
+    assert isinstance(found, espcn.Consistent)
+    assert found.degradation.sigma == (1.0, 1.1)
+
+
 def test_it_is_pickled_as_an_address() -> None:
     model = espcn.consistent(espcn.load("general-x2", device="cpu"), steps=2)
     travelling = pickle.dumps(model)
@@ -274,6 +320,35 @@ def test_the_bytes_do_not_depend_on_the_tile_and_the_output_names_the_steps(tmp_
     provenance = report["facts"]["provenance"]
     assert (provenance["consistency"], provenance["degradation"]) == (2, "bicubic x3")
     assert report["facts"]["work"]["halo"] == 4 + 2 * 4
+
+
+def test_a_file_s_bands_are_held_against_the_blur_of_their_own_optics(tmp_path: Path) -> None:
+    model = str(for_a_sensor(tmp_path))
+    source = write_tif(tmp_path / "in.tif", texture((3, 300, 280)))
+    with rasterio.open(source, "r+") as file:
+        file.descriptions = ("B05", None, "B2, central wavelength 490 nm")
+    radiometry = RadiometryOptions(input_range=(0.0, 4000.0))
+    files = []
+    for tile in (512, 1024):
+        out = tmp_path / f"{tile}.tif"
+        work = job(source, out, steps=2, tile=tile)
+        options = replace(work.model, name=model, device="cpu")
+        upscale(replace(work, model=options, radiometry=radiometry))
+        files.append(out.read_bytes())
+    assert files[0] == files[1]
+    text = Degradation("sensor", 2, (mtf_sigma(2, 0.38), 1.05, mtf_sigma(2, 0.26))).text
+    with rasterio.open(out) as file:
+        assert file.tags()["PROCESSING"].endswith(f"; consistency=2 ({text})")
+        fine = file.read()
+    for number in range(3):
+        alone = tmp_path / f"band{number}.tif"
+        work = job(source, alone, steps=2)
+        options = replace(work.model, name=model, device="cpu")
+        bands = SourceOptions(bands=(number + 1,))
+        upscale(replace(work, model=options, radiometry=radiometry, input=bands))
+        with rasterio.open(alone) as file:
+            # float32 sums of one order: to the bit
+            np.testing.assert_array_equal(file.read(1), fine[number])
 
 
 def test_another_number_of_steps_is_another_plan(tmp_path: Path) -> None:

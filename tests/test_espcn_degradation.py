@@ -235,3 +235,26 @@ def test_sides_must_be_multiples_of_the_scale() -> None:
     for shape in ((9, 10), (0, 9), (9,)):
         with pytest.raises(ModelError, match="multiples of 3"):
             Degradation("bicubic", 3).shrink(np.zeros(shape))
+
+
+def test_a_card_s_sensor_tells_the_blur_of_each_band_by_its_name() -> None:
+    card = {"degradation": "sensor x3 sigma 1.5", "sensor": "sentinel2"}
+    assert declared(card, 3, ("B03",)) == sensor_degradation(3, "sentinel2", ["B3"])
+    mixed = declared(card, 3, ("b8a", "", "B12", "red"))
+    assert mixed.sigma == (mtf_sigma(3, 0.33), 1.5, mtf_sigma(3, 0.23), 1.5)
+    assert declared(card, 3, ("", "red")) == declared(card, 3) == Degradation("sensor", 3, (1.5,))
+    assert declared(card, 3, ("B02", "B08")).sigma == (mtf_sigma(3, 0.26),)
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        {"degradation": "sensor x3 sigma 1.4 1.6"},
+        {"degradation": "sensor x3 sigma 1.4 1.6", "sensor": "unheard of"},
+        {"degradation": "gaussian x3 sigma 1.5", "sensor": "sentinel2"},
+    ],
+)
+def test_a_card_without_a_known_sensor_has_one_blur_for_all_bands(card: dict[str, str]) -> None:
+    found = declared(card, 3, ("B02", "B03"))
+    assert (found.kind, found.sigma) == (card["degradation"].split()[0], (1.5,))
+    assert declared({"sensor": "sentinel2"}, 3, ("B02",)) == Degradation("bicubic", 3)

@@ -156,7 +156,7 @@ def test_what_exists_is_replaced_only_where_it_may_be(tmp_path: Path) -> None:
 
 
 def test_bicubic_wants_its_scale_chosen(tmp_path: Path) -> None:
-    with pytest.raises(espcn.ModelError, match="bicubic enlarges by any factor: .*--scale 3"):
+    with pytest.raises(espcn.ModelError, match=r"bicubic enlarges by any factor: .*--scale 3"):
         espcn.export_onnx("bicubic", tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
 

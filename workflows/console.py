@@ -91,7 +91,7 @@ def show_facts(console: Console, facts: Facts) -> None:
         ("", f"{source.width} x {source.height} px, {len(source.bands)} bands, {source.dtype}"),
         ("model", f"{model.model}, x{model.scale}, sha256 {model.sha256[:12]}, {model.backend}"),
         *([("", steps)] if model.consistency else []),
-        *([("", f"sees {low:g} to {high:g} as its range")] if source.value_range else []),
+        *([("", f"sees {low:.9g} to {high:.9g} as its range")] if source.value_range else []),
         ("tiles", f"{work.tiles} of {work.side} px, halo {work.halo}"),
         ("workers", f"{processes}{work.threads} threads"),
         ("memory", f"{mib(work.memory_per_tile)} a tile, {mib(work.memory_per_thread)} a thread"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyproj
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError
-from pipeline.georef import Georef
+from pipeline.georef import Gcp, Georef
 from pipeline.options import SourceOptions
 from pipeline.sources import Address
 from pipeline.tiling import Window
@@ -22,7 +23,8 @@ from workflows.boxes import Grid, carried, whole
 from workflows.data_options import DataOptions, Region, parse_region
 from workflows.draw import Cut, drawn, shuffled
 from workflows.find_sources import Found
-from workflows.ground import share_ground
+from workflows.ground import Ground, share_ground
+from workflows.places import fit
 from workflows.split import Area, Split, split, without
 
 SMALL = DataOptions(side=24, block=64)
@@ -58,7 +60,9 @@ def picture(name: str, side: int = 100) -> Found:
 def shares(
     sources: list[Found], options: DataOptions = SMALL, held_back: frozenset[int] = frozenset()
 ) -> Split:
-    groups = share_ground(list(enumerate(sources)), block=options.block, gap=options.side)
+    groups = share_ground(
+        list(enumerate(sources)), block=options.block, gap=options.side, held_back=held_back
+    ).groups
     return split(groups, options, held_back=held_back)
 
 
@@ -133,7 +137,7 @@ def test_scenes_of_neighbouring_zones_are_compared() -> None:
     across = pyproj.Transformer.from_crs(*zones, always_xy=True)
     x, y = across.transform(766_000.0, 5_300_000.0)
     scenes = [scene(crs=zones[0], x=766_000.0, y=5_300_000.0), scene(crs=zones[1], x=x, y=y)]
-    assert len(share_ground(list(enumerate(scenes)), block=64, gap=24)) == 1
+    assert len(share_ground(list(enumerate(scenes)), block=64, gap=24).groups) == 1
     found = shares(scenes)
     judged, *more = {area.source for area in found.validation}
     assert not more, "one is turned against the other: it is held back as a whole or not at all"
@@ -156,15 +160,175 @@ def test_scenes_of_neighbouring_zones_are_compared() -> None:
 
 def test_another_planet_is_no_neighbour() -> None:
     moon = 'PROJCS["Moon",GEOGCS["GCS_Moon",DATUM["D_Moon",SPHEROID["Moon",1737400,0]],PRIMEM["0",0],UNIT["Degree",0.0174532925199433]],PROJECTION["Equirectangular"],UNIT["Meter",1]]'  # noqa: E501
-    groups = share_ground([(0, scene()), (1, scene(crs=moon))], block=64, gap=24)
+    groups = share_ground([(0, scene()), (1, scene(crs=moon))], block=64, gap=24).groups
     assert len(groups) == 2
 
 
 def test_bands_of_a_scene_that_no_map_knows_belong_together() -> None:
     bands = [scene(crs="", name=f"patch_{n}_B{n}.tif") for n in (3, 3)]
     same = [scene(crs="", name=f"patch_B{n}.tif") for n in (2, 3, 4)]
-    groups = share_ground(list(enumerate([*bands[:1], *same])), block=64, gap=24)
+    groups = share_ground(list(enumerate([*bands[:1], *same])), block=512, gap=24).groups
     assert sorted(len(group.footprints) for group in groups) == [1, 3]
+
+
+def ground(sources: list[Found], **more: Any) -> Ground:
+    return share_ground(list(enumerate(sources)), **{"block": 64, "gap": 24, **more})
+
+
+def sizes(sources: list[Found], **more: Any) -> list[int]:
+    """How many sources each group has."""
+    return sorted(len(group.footprints) for group in ground(sources, **more).groups)
+
+
+def by_points(found: Found, *, missed: float = 0.0, crs: str = "EPSG:32633") -> Found:
+    """The same ground by control points, the first of which is `missed` by that many pixels."""
+    affine = rasterio.Affine(*(found.profile.georef.affine or ()))
+    height, width = found.profile.shape[1:]
+    pixels = [(y, x) for y in (0, height) for x in (0, width / 2, width)]
+    points = tuple(
+        Gcp(y, x, *(affine @ (x + missed * (not i), y)), 0.0) for i, (y, x) in enumerate(pixels)
+    )
+    georef = Georef(gcps=points, gcps_crs=crs or None)
+    return replace(found, profile=replace(found.profile, georef=georef))
+
+
+def nameless(found: Found) -> Found:
+    """The same source without a reference system."""
+    georef = replace(found.profile.georef, crs=None)
+    return replace(found, profile=replace(found.profile, georef=georef))
+
+
+def test_control_points_tell_what_ground_an_image_shows() -> None:
+    shifted = scene(x=500_500.0, name="b.tif")
+    groups = ground([scene(), by_points(shifted)]).groups
+    (plain, fitted) = groups[0].footprints
+    assert plain.exact
+    assert fitted.exact
+    np.testing.assert_allclose(fitted.box.left, 50.0, atol=1e-6)
+    assert groups[0].gap == pytest.approx(24, abs=1e-6)
+    found = shares([scene(), by_points(scene())])
+    assert {a.window for a in found.validation if a.source == 0} == {
+        a.window for a in found.validation if a.source == 1
+    }
+    assert sizes([scene(), by_points(scene(x=900_000.0))]) == [1, 1]
+
+
+def test_what_control_points_are_missed_by_widens_the_gap() -> None:
+    (group,) = ground([scene(), by_points(scene(), missed=9.0)]).groups
+    assert 24 + 9 / 6 < group.gap < 24 + 9
+    (affine, missed) = fit(by_points(scene(), missed=9.0).profile.georef.gcps) or ((), 0)
+    assert missed == pytest.approx(group.gap - 24)
+    assert rasterio.Affine(*affine).almost_equals(
+        rasterio.Affine(*scene().profile.georef.affine or ()), precision=100
+    )
+    assert sizes([scene(), by_points(scene(), missed=500.0)], block=512) == [1, 1]
+
+
+def test_points_on_a_line_say_nothing() -> None:
+    points = [Gcp(y, 2 * y, 10.0 * y, 20.0 * y, 0.0) for y in (0.0, 100.0, 200.0)]
+    assert fit(points) is None
+    assert fit(points[:2]) is None
+
+
+def test_coordinates_without_a_map_are_compared_with_all_they_fit() -> None:
+    bare = nameless(scene(x=500_500.0, name="bare"))
+    assert sizes([scene(), bare]) == [2]
+    assert sizes([bare, nameless(scene(x=503_000.0, name="b"))]) == [2]
+    assert sizes([bare, nameless(scene(x=900_000.0, name="b"))]) == [1, 1]
+    through = [scene(), nameless(scene(x=502_500.0)), nameless(scene(x=505_000.0))]
+    assert sizes(through) == [3]
+    assert sizes([scene(), by_points(scene(), crs="")]) == [2]
+
+
+def test_coordinates_that_fit_several_maps_are_left_out() -> None:
+    zones = [scene(crs="EPSG:32632"), scene(), nameless(scene())]
+    found = ground(zones)
+    assert set(found.unclear) == {2}
+    assert "gdal_edit -a_srs" in found.unclear[2]
+    assert sorted(len(group.footprints) for group in found.groups) == [1, 1]
+    same = [scene(), scene(crs=pyproj.CRS("EPSG:32633").to_wkt()), nameless(scene())]
+    assert sizes(same) == [3]
+
+
+@pytest.mark.parametrize(
+    ("names", "count"),
+    [
+        (("red.tif", "nir.tif"), 1),
+        (("x_B02.tif", "x_b8a.tif"), 1),
+        (("train_red/red_patch_7.tif", "train_nir/nir_patch_7.tif"), 1),
+        (("red_1.tif", "nir_2.tif"), 2),
+        (("infrared_1.tif", "1.tif"), 2),
+        (("a.tif", "b.tif"), 2),
+    ],
+)
+def test_bands_are_known_by_their_names(names: tuple[str, str], count: int) -> None:
+    """They are too small for their size to tell."""
+    assert len(sizes([scene(crs="", name=name) for name in names], block=512)) == count
+
+
+def test_bands_of_other_resolutions_have_the_ground_of_their_scene() -> None:
+    scenes = [
+        scene(crs="", name="x_B05.tif", height=150, width=150),
+        scene(crs="", name="x_B02.tif"),
+    ]
+    held = {area.source: area.window for area in shares(scenes).validation}
+    assert held[0].grow(1).fine(2).overlap(held[1]) == held[1]
+    located_one = [scene(name="x_B02.tif"), scenes[0]]
+    assert {a.source: a.window for a in shares(located_one).validation}[1] == held[0]
+
+
+def test_large_rasters_of_one_size_in_one_folder_are_a_scene() -> None:
+    bands = [scene(crs="", name=f"{name}.tif") for name in "abc"]
+    assert sizes(bands) == [3]
+    found = shares(bands)
+    held = [{a.window for a in found.validation if a.source == i} for i in range(3)]
+    assert held[0] == held[1] == held[2] != set()
+    assert "a.tif, b.tif, c.tif" in ground(bands).notes[0]
+    assert sizes([bands[0], scene(crs="", name="other/b.tif")]) == [1, 1]
+    assert sizes([bands[0], scene(crs="", name="b.tif", width=301)]) == [1, 1]
+
+
+def test_a_band_without_georeferencing_lies_where_the_others_do() -> None:
+    lost = scene(crs="", name="lost.tif")
+    assert sizes([lost, scene(), scene(name="b.tif")]) == [3]
+    far = scene(x=900_000.0, name="far.tif")
+    assert sizes([lost, scene(), far]) == [1, 1, 1], "it may be either"
+    assert "lost.tif" in ground([lost, scene(), far]).notes[0]
+
+
+def test_chips_are_no_scene_and_a_note_says_so() -> None:
+    chips = [scene(crs="", name=f"{i}.tif", height=64, width=64) for i in range(9)]
+    found = ground(chips)
+    assert len(found.groups) == 9
+    (note,) = found.notes
+    assert "0.tif, 1.tif, 2.tif and 6 more" in note
+    assert not ground([picture(f"{i}.png") for i in range(9)]).notes
+    assert not ground(chips[:1]).notes
+
+
+def test_what_is_named_for_validation_is_another_scene_than_its_neighbour() -> None:
+    bands = [scene(crs="", name=f"{name}.tif") for name in "ab"]
+    assert sizes(bands, held_back=frozenset({1})) == [1, 1]
+    named = [scene(crs="", name=f"{name}.tif") for name in ("red", "nir")]
+    assert sizes(named, held_back=frozenset({1})) == [2]
+
+
+@pytest.mark.parametrize("count", [1, 2, 40])
+@pytest.mark.parametrize("side", [64, 640])
+def test_every_turn_holds_back_other_ground_until_all_was(count: int, side: int) -> None:
+    scenes = [
+        scene(x=500_000.0 + 100_000 * i, name=str(i), height=side, width=side) for i in range(count)
+    ]
+    groups = ground(scenes).groups
+    turns = [split(groups, SMALL, held_back=frozenset(), turn=turn) for turn in range(10)]
+    if count * side == 64:
+        assert not any(one.validation for one in turns)
+        return
+    assert turns[0] == split(groups, SMALL, held_back=frozenset())
+    assert len({one.validation for one in turns}) > 1
+    held = {(a.source, a.window) for one in turns for a in one.validation}
+    pixels = sum(window.height * window.width for _, window in held)
+    assert pixels >= 0.9 * count * side**2
 
 
 def test_pictures_are_never_cut() -> None:

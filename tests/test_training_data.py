@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import tracemalloc
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,14 +19,16 @@ import xarray as xr
 from dicom_files import write_dicom, write_series
 from fakes import make_profile, texture, write_tif
 from PIL import Image
+from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
+from rasterio.errors import NotGeoreferencedWarning
 
 from espcn import metrics
 from pipeline.errors import ConfigError, SourceError
 from pipeline.radiometry import Pixels
 from workflows.band_names import band_names, same_band
 from workflows.data_options import DataOptions
-from workflows.find_sources import find
+from workflows.find_sources import find, without_folders
 from workflows.samples import Sample
 from workflows.training_data import Samples, read_samples
 
@@ -238,8 +242,206 @@ def test_no_usable_window_is_an_error_with_the_counts(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"nothing left to train on.*constant"):
         read([str(tmp_path)], SMALL)
     write_tif(tmp_path / "scene.tif", noise((1, 100, 100)))
-    with pytest.raises(SourceError, match="nothing can be held back"):
+    with pytest.raises(SourceError, match=r"nothing can be held back .*: none\).*smaller$"):
         read([str(tmp_path)], SMALL)
+
+
+def ground_of(samples: Sequence[Sample], side: int) -> np.ndarray:
+    """(y, x) pixels of images that cover the same ground which samples show."""
+    found = np.zeros((side, side), bool)
+    for sample in samples:
+        found[sample.window.slices] = True
+    return found
+
+
+def halves_apart(samples: Samples, side: int) -> bool:
+    """Whether no ground is both trained on and held back, and much of it is used."""
+    learned, judged = (ground_of(some, side) for some in (samples.train, samples.validation))
+    return not (learned & judged).any() and judged.mean() > 0.05 and learned.mean() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"crs": None, "transform": None}, {"crs": None, "transform": None}),
+        ({}, {"crs": None}),
+        ({}, {"crs": None, "transform": None}),
+        ({}, {"transform": None, "gcps": True}),
+        ({"crs": None}, {"transform": None, "gcps": True}),
+    ],
+)
+def test_copies_are_never_in_both_shares(
+    tmp_path: Path, one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    """However they are georeferenced, also under other names and of another band."""
+    values = noise((1, 400, 400))
+    (tmp_path / "more").mkdir()
+    pictures = (("a.tif", one, 0), ("more/b.tif", other, 0), ("a_nir.tif", one, 7))
+    for name, options, offset in pictures:
+        said = dict(options)
+        if said.pop("gcps", False):
+            corners = [(y, x) for y in (0, 400) for x in (0, 400)]
+            said["gcps"] = [
+                GroundControlPoint(y, x, 500_000 + 10 * x, 4_000_000 - 10 * y) for y, x in corners
+            ]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            write_tif(tmp_path / name, values + np.uint16(offset), **said)
+    samples = read([str(tmp_path)], SMALL)
+    assert len({sample.uri for sample in samples.train}) == 3
+    assert len({sample.uri for sample in samples.validation}) == 3
+    assert halves_apart(samples, 400)
+
+
+def test_copies_of_large_pictures_are_never_in_both_shares(tmp_path: Path) -> None:
+    for number in range(3):
+        write_picture(tmp_path / f"{number}.png", side=1100, mode="L", seed=number)
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "x.png").write_bytes((tmp_path / "0.png").read_bytes())
+    samples = read([str(tmp_path)], DataOptions(), scale=2)
+    copies = {str(tmp_path / "0.png"), str(tmp_path / "more" / "x.png")}
+    for uri in copies:
+        assert any(sample.uri == uri for sample in samples.validation)
+    learned, judged = (
+        ground_of([s for s in some if s.uri in copies], 1100)
+        for some in (samples.train, samples.validation)
+    )
+    assert not (learned & judged).any()
+    assert "0.png, more/x.png" in samples.notes[0]
+
+
+def test_blocks_of_no_use_are_not_held_back(tmp_path: Path) -> None:
+    values = noise((1, 400, 400))
+    values[:, :250] = 0
+    path = write_tif(tmp_path / "scene.tif", values)
+    texts = set()
+    for seed in range(8):
+        samples = read([str(path)], replace(SMALL, seed=seed))
+        assert samples.validation
+        texts.add(samples.split["text"])
+        assert samples.fingerprint == read([str(path)], replace(SMALL, seed=seed)).fingerprint
+    assert any("draw" in str(text) for text in texts)
+    assert not all("draw" in str(text) for text in texts)
+
+
+def test_an_empty_region_offers_what_may_help(tmp_path: Path) -> None:
+    values = noise((1, 400, 400))
+    values[:, :96] = 0
+    path = write_tif(tmp_path / "scene.tif", values)
+    with pytest.raises(SourceError, match=r"be held back.*constant.*data\.nodata.*data\.seed"):
+        read([str(path)], replace(SMALL, val_region="rows :96"))
+
+
+def clouds(shape: tuple[int, int, int], dtype: str, ceiling: int) -> Pixels:
+    """Noise with a square at the ceiling, and one pixel that is there by chance."""
+    random = np.random.default_rng(0)
+    values = sum(random.integers(1, ceiling // 2, shape) for _ in range(2)).astype(dtype)
+    values[:, 200:240, 200:240] = ceiling
+    values[:, 380, 20] = ceiling
+    return values
+
+
+@pytest.mark.parametrize(
+    ("dtype", "ceiling"), [("uint16", 4095), ("uint8", 255), ("float32", 1000)]
+)
+def test_a_ceiling_that_no_header_tells_is_seen(tmp_path: Path, dtype: str, ceiling: int) -> None:
+    path = write_tif(tmp_path / "scene.tif", clouds((1, 400, 400), dtype, ceiling))
+    samples = read([str(path)], SMALL)
+    lost = samples.left_out["saturated"]
+    assert 0 < lost <= 9, "some windows, not those with one pixel"
+    assert f"{lost} windows left out: saturated" in reasons(samples, "scene.tif")
+    every = [*samples.train, *samples.validation]
+    assert all((sample.pixels == ceiling).sum() <= 32 for sample in every)
+    assert any((sample.pixels == ceiling).any() for sample in every)
+
+
+def test_the_brightest_of_ordinary_pixels_is_no_ceiling(tmp_path: Path) -> None:
+    values = noise((1, 400, 400), "uint8")
+    values[values > 190] = 190
+    write_tif(tmp_path / "levels.tif", values // 40)
+    write_tif(tmp_path / "coarse.tif", noise((1, 50, 50)).repeat(8, axis=1).repeat(8, axis=2))
+    assert not read([str(tmp_path)], SMALL).left_out
+
+
+def test_white_in_photographs_is_a_colour(tmp_path: Path) -> None:
+    values = clouds((1, 400, 400), "uint8", 255)
+    Image.fromarray(values[0]).save(tmp_path / "a.png")
+    write_picture(tmp_path / "b.png", side=400, mode="L")
+    assert not read([str(tmp_path)], SMALL).left_out
+    (tmp_path / "a.png").unlink()
+    for y in range(0, 400, 40):
+        for x in range(0, 400, 40):
+            values[:, y : y + 10, x : x + 10] = 255
+    write_tif(tmp_path / "stretched.tif", values)
+    samples = read([str(tmp_path)], SMALL)
+    assert not samples.left_out
+    assert any("white" in note and "stretched.tif" in note for note in samples.notes)
+
+
+def test_a_split_the_wrong_way_round_is_noted(tmp_path: Path) -> None:
+    path = write_tif(tmp_path / "scene.tif", noise((1, 400, 400)))
+    samples = read([str(path)], replace(SMALL, val_region="rows 150:"))
+    assert samples.notes == ("more is held back (0.1 Mpx) than trained on (0.0 Mpx)",)
+    assert not read([str(path)], SMALL).notes
+
+
+def test_all_held_back_is_said_to_be(tmp_path: Path) -> None:
+    folder = str(write_pictures(tmp_path / "pictures"))
+    with pytest.raises(SourceError, match=r"left to train on: all of it is held back.*other data"):
+        read([folder], SMALL, validation=[folder])
+    copies = str(write_pictures(tmp_path / "copies"))
+    with pytest.raises(SourceError, match=r"all of it is held back.*30 held back under another"):
+        read([folder], SMALL, validation=[copies])
+    scene = write_tif(tmp_path / "scene.tif", noise((1, 400, 400)))
+    with pytest.raises(SourceError, match=r"all of it is held back.*a smaller region"):
+        read([str(scene)], replace(SMALL, val_region="rows 0:"))
+
+
+def test_reasons_name_no_folder_of_this_machine(tmp_path: Path) -> None:
+    folder = tmp_path / "my data"
+    folder.mkdir()
+    path = write_tif(folder / "scene.tif", noise((1, 1200, 400)))
+    (folder / "fake.png").write_text("no picture")
+    (folder / "list.vrt").write_text(
+        f'<VRTDataset rasterXSize="99" rasterYSize="99"><VRTRasterBand dataType="Byte" band="1">'
+        f"<SimpleSource><SourceFilename>{tmp_path}/gone.tif</SourceFilename></SimpleSource>"
+        "</VRTRasterBand></VRTDataset>"
+    )
+    path.write_bytes(path.read_bytes()[: 1200 * 400])
+    samples = read([str(folder)], SMALL)
+    assert len({skip.uri for skip in samples.skipped}) == 3
+    assert not [skip.reason for skip in samples.skipped if str(tmp_path) in skip.reason]
+    assert reasons(samples, "fake.png")[0].startswith("cannot be opened ('fake.png' not recog")
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("'/data/a b/x.tif' not found", "'x.tif' not found"),
+        ("/other/place/y.tif: see /data/a b/x.tif.aux.xml", "y.tif: see x.tif.aux.xml"),
+        ("5 m/s and/or 1/2 (https://host/a/b.tif)", "5 m/s and/or 1/2 (https://host/a/b.tif)"),
+        ("/vsizip//data/a.zip/b.tif", "b.tif"),
+    ],
+)
+def test_folders_are_taken_out_of_texts(text: str, left: str) -> None:
+    assert without_folders(text, "/data/a b/x.tif") == left
+
+
+def test_what_the_run_writes_is_none_of_the_data(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "pictures")
+    before = read([str(folder)], SMALL)
+    (folder / "model.training").mkdir()
+    written = [folder / "model.png", folder / "model.md", folder / "model.training"]
+    write_picture(folder / "model.png", seed=99)
+    write_picture(folder / "model.training" / "chart.png", seed=98)
+    (folder / "model.md").write_text("# model")
+    (tmp_path / "link").symlink_to(folder)
+    for data in (folder, tmp_path / "link"):
+        samples = read_samples([str(data)], SMALL, scale=3, exclude=written)
+        assert samples.fingerprint == before.fingerprint
+        assert not samples.skipped
+    with pytest.raises(SourceError, match=r"nothing that can be read.*is written by this run"):
+        read_samples([str(folder / "model.png")], SMALL, scale=3, exclude=written)
 
 
 def test_a_name_says_nothing_about_a_format(tmp_path: Path) -> None:
@@ -366,6 +568,24 @@ def test_mixed_band_counts_and_orders_are_one_clear_error(tmp_path: Path) -> Non
     assert "has not all of the bands D, A" in reasons(samples, "three.tif")[0]
     with pytest.raises(SourceError, match=r"\(A, C\).*\(A, D\)|\(B, C\)|must be the same"):
         read([str(four), str(three)], replace(options, bands=("2", "1")))
+
+
+def test_bands_of_unknown_order_are_noted(tmp_path: Path) -> None:
+    options = replace(SMALL, channels="joint")
+    paths = {name: tmp_path / f"{name}.tif" for name in ("anon", "rgb", "bgr", "more")}
+    for seed, path in enumerate(paths.values()):
+        write_tif(path, noise((3, 400, 400), seed=seed))
+    for name in ("rgb", "bgr"):
+        with rasterio.open(paths[name], "r+") as dataset:
+            dataset.descriptions = tuple(name)
+    two = [str(paths["anon"]), str(paths["more"])]
+    assert not read(two, options).notes
+    samples = read([*two, str(paths["rgb"])], options)
+    assert samples.notes == (
+        "bands without names, taken to be r, g, b as in rgb.tif: anon.tif, more.tif",
+    )
+    with pytest.raises(SourceError, match=r"\(r, g, b\).*\(b, g, r\)"):
+        read([str(path) for path in paths.values()], options)
 
 
 def test_validation_data_is_held_back_also_from_what_it_overlaps(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import pyproj
 
 from pipeline.georef import Affine6
@@ -147,3 +148,24 @@ def _parallel(one: Point, other: Point) -> bool:
     lengths = math.hypot(*one) * math.hypot(*other)
     across = abs(one[0] * other[1] - one[1] * other[0])
     return across < NEARLY * 1e-3 * lengths and one[0] * other[0] + one[1] * other[1] > 0
+
+
+def connected(boxes: Sequence[Box]) -> list[list[int]]:
+    """Indices of boxes that overlap, directly or through others; each group in order."""
+    if not boxes:
+        return []
+    top, left, bottom, right = np.array(
+        [(box.top, box.left, box.bottom, box.right) for box in boxes]
+    ).T
+    groups, free = [], np.ones(len(boxes), bool)
+    for start in range(len(boxes)):
+        if not free[start]:
+            continue
+        free[start], members = False, [start]
+        for i in members:  # grows as neighbours are found
+            near = free & (top < bottom[i]) & (top[i] < bottom) & (left < right[i])
+            near &= left[i] < right
+            free[near] = False
+            members.extend(np.flatnonzero(near).tolist())
+        groups.append(sorted(members))
+    return groups

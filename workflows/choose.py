@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pipeline.errors import SourceError
 from workflows.band_names import COLOURS, band_names, same_band, select_bands
 from workflows.data_options import Channels, DataOptions
-from workflows.find_sources import Found, Skip, narrow
+from workflows.find_sources import Found, Skip, first_of, narrow, without_folders
 
 NARROWEST = 32
 """Least side in pixels of an area that is used: narrower ones are all border."""
@@ -62,14 +62,17 @@ def choose(found: Found, options: DataOptions) -> Chosen | Skip:
     try:
         narrowed = narrow(found, positions)
     except SourceError as error:
-        return Skip(uri, error.message)
+        return Skip(uri, without_folders(error.message, uri))
     return Chosen(narrowed, tuple(names[position] for position in positions), options.channels)
 
 
-def check_agreement(chosen: Sequence[Chosen]) -> None:
-    """Raise SourceError unless all sources have the same bands in the same order."""
-    first = chosen[0]
-    for other in chosen[1:]:
+def check_agreement(chosen: Sequence[Chosen]) -> tuple[str, ...]:
+    """Raise SourceError unless all sources have the same bands in the same order.
+
+    Returns notes on those whose order is not known.
+    """
+    first = next((one for one in chosen if all(one.names)), chosen[0])
+    for other in chosen:
         known = [pair for pair in zip(first.names, other.names, strict=False) if all(pair)]
         if len(first.names) != len(other.names) or not all(same_band(*pair) for pair in known):
             raise SourceError(
@@ -77,6 +80,13 @@ def check_agreement(chosen: Sequence[Chosen]) -> None:
                 f"{_listed(other)}: to train on bands together they must be the same everywhere; "
                 "choose them with --bands, or leave sources out"
             )
+    unnamed = [one.found.name for one in chosen if not all(one.names)]
+    if not unnamed or not all(first.names):
+        return ()
+    return (
+        f"bands without names, taken to be {', '.join(first.names)} as in {first.found.name}: "
+        f"{first_of(unnamed)}",
+    )
 
 
 def _listed(chosen: Chosen) -> str:

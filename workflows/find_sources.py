@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,10 @@ MAGIC = (
     *(b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51", b"<VRTDataset"),
 )
 """Beginnings of TIFF, BigTIFF, PNG, JPEG, JPEG 2000 and VRT."""
+FOLDERS = re.compile(r"(?<![\w.:/~])/(?:[^\s'\"/]*/)+")
+"""Of an absolute path."""
+SHOWN = 3
+"""Names of many that are listed."""
 BESIDE = (".ovr", ".msk")
 """Suffixes of files that belong to the image of the name before it."""
 
@@ -52,17 +57,19 @@ class Skip:
 
 
 def find(
-    data: Sequence[str], options: SourceOptions = READ
+    data: Sequence[str], options: SourceOptions = READ, *, exclude: Sequence[Path] = ()
 ) -> tuple[tuple[Found, ...], tuple[Skip, ...]]:
     """(sources, what was skipped) of files and folders, in the order of their paths.
 
-    Of several that are the same file the first counts. Raises SourceError for what does not exist,
-    and if nothing can be opened.
+    Of several that are the same file the first counts. What lies in folders and is, or lies in, one
+    of `exclude` is passed over: it is none of the user's data. Raises SourceError for what does not
+    exist, and if nothing can be opened.
     """
     found: list[Found] = []
     skipped: list[Skip] = []
     seen: set[str] = set()
-    for path, name in _named(data, skipped):
+    left_out = frozenset(os.path.realpath(path) for path in exclude)
+    for path, name in _named(data, skipped, left_out):
         real = os.path.realpath(path)
         if real in seen:
             skipped.append(Skip(path, "is named twice"))
@@ -72,7 +79,7 @@ def find(
         try:
             profile = open_source(address.uri, options).profile
         except SourceError as error:
-            skipped.append(Skip(address.uri, error.message))
+            skipped.append(Skip(address.uri, without_folders(error.message, address.uri)))
         else:
             found.append(Found(address, profile, name))
     if not found:
@@ -94,13 +101,30 @@ def narrow(found: Found, positions: Sequence[int]) -> Found:
     return replace(found, address=replace(found.address, options=options), profile=profile)
 
 
-def _named(data: Sequence[str], skipped: list[Skip]) -> Iterator[tuple[str, str]]:
+def without_folders(text: str, uri: str) -> str:
+    """A text about a source without the folders of paths in it: these differ between machines."""
+    folder = os.path.dirname(uri)
+    return FOLDERS.sub("", text.replace(f"{folder}/", "") if folder.strip("/") else text)
+
+
+def first_of(names: Sequence[str]) -> str:
+    """The first of many names, and how many more there are."""
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _named(
+    data: Sequence[str], skipped: list[Skip], left_out: frozenset[str]
+) -> Iterator[tuple[str, str]]:
     """(path, name) of every candidate."""
     for item in data:
         path = Path(item)
-        if path.is_dir() and not zarr.claims(item):
+        real = Path(os.path.realpath(item))
+        if not left_out.isdisjoint(map(str, (real, *real.parents))):
+            skipped.append(Skip(absolute(item), "is written by this run"))
+        elif path.is_dir() and not zarr.claims(item):
             root = Path(absolute(item))
-            for inner in _walk(root, skipped):
+            for inner in _walk(root, skipped, left_out):
                 yield str(inner), inner.relative_to(root).as_posix()
         elif path.exists() or "://" in item or item.startswith("/vsi"):
             yield item, path.name
@@ -108,15 +132,16 @@ def _named(data: Sequence[str], skipped: list[Skip]) -> Iterator[tuple[str, str]
             raise SourceError("does not exist", uri=item)
 
 
-def _walk(root: Path, skipped: list[Skip]) -> Iterator[Path]:
+def _walk(root: Path, skipped: list[Skip], left_out: frozenset[str]) -> Iterator[Path]:
     """Images and stores below a folder, by name; what is neither is counted by its suffix."""
 
     def note(error: OSError) -> None:
         skipped.append(Skip(str(error.filename), f"may not be read ({error.strerror})"))
 
-    for place, folders, names in os.walk(root, onerror=note):
-        folder, others = Path(place), Counter[str]()
-        folders.sort()
+    for place, folders, files in os.walk(root, onerror=note):
+        folder, others, real = Path(place), Counter[str](), os.path.realpath(place)
+        folders[:] = sorted(name for name in folders if os.path.join(real, name) not in left_out)
+        names = [name for name in files if os.path.join(real, name) not in left_out]
         stores = [name for name in folders if zarr.claims(str(folder / name))]
         folders[:] = [name for name in folders if name not in stores]
         for path in sorted(folder / name for name in (*stores, *names)):

@@ -13,9 +13,9 @@ from itertools import chain, groupby
 from workflows.choose import NARROWEST, Chosen
 from workflows.data_options import DataOptions
 from workflows.draw import Cut, Stretch, drawn
-from workflows.find_sources import Skip
-from workflows.ground import WHOLE, is_picture
-from workflows.samples import Lost, Placed, Sample, read
+from workflows.find_sources import Skip, without_folders
+from workflows.pictures import WHOLE, is_picture
+from workflows.samples import Lost, Placed, read
 from workflows.split import Area
 
 LONG = 576
@@ -54,13 +54,15 @@ class Losses:
     def skips(self, chosen: Sequence[Chosen]) -> list[Skip]:
         """What was lost of each source, in words."""
         return [
-            Skip(chosen[source].found.address.uri, self._words(source, reason, count))
-            for (source, reason), count in sorted(self.lost.items())
+            self._skip(source, chosen[source].found.address.uri, reason)
+            for source, reason in sorted(self.lost)
         ]
 
-    def _words(self, source: int, reason: str, count: int) -> str:
+    def _skip(self, source: int, uri: str, reason: str) -> Skip:
+        count = self.lost[source, reason]
         detail = f": {self.details[source]}" if reason == "unreadable" else ""
-        return f"{count} window{'s' if count > 1 else ''} left out: {reason}{detail}"
+        text = f"{count} window{'s' if count > 1 else ''} left out: {reason}{detail}"
+        return Skip(uri, without_folders(text, uri))
 
 
 def gather(
@@ -71,7 +73,7 @@ def gather(
     scale: int,
     room: int,
     losses: Losses,
-) -> list[Sample]:
+) -> list[Placed]:
     """Samples of the areas: all of them, or as even a choice as `room` pixels allow.
 
     Sides are multiples of `scale`. What is lost makes room for more. In the order of sources and
@@ -93,7 +95,7 @@ def gather(
                     made.append(one)
                     room -= one[1].pixels.size
     losses.beyond += untouched
-    return [sample for _, sample in sorted(made, key=lambda placed: placed[0])]
+    return sorted(made, key=lambda placed: placed[0])
 
 
 def _cuts(

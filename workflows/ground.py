@@ -14,24 +14,21 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from pyproj.exceptions import ProjError
 
 from pipeline.profile import Profile
-from workflows.band_names import number_in, without_number
-from workflows.boxes import Box, Grid, carried, same_directions, whole
+from workflows.boxes import Box, Grid, carried, connected, same_directions, whole
 from workflows.find_sources import Found
+from workflows.pictures import stays_whole
+from workflows.places import Place, located, name_maps
+from workflows.unlocated import place_unlocated
 
 LONGITUDES = "EPSG:4326"
 """In which sources of several reference systems are compared."""
-PHOTOGRAPHS = ("PNG", "JPEG", "BMP")
-"""Drivers of pictures, where they are not located."""
-WHOLE = 1024
-"""Largest side in pixels of a picture that is never cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,93 +61,103 @@ class Group:
     """Width of what is neither trained on nor held back, between the two."""
 
 
-def is_picture(profile: Profile) -> bool:
-    """Whether it is a photograph rather than a measurement of some place."""
-    return profile.driver in PHOTOGRAPHS and profile.georef.affine is None
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A source on its way into a group."""
+
+    source: int
+    """Which source."""
+    profile: Profile
+    """Its facts."""
+    place: Place
+    """Where it lies."""
+    box: Box
+    """Its ground and half a gap around it, in units that all of its frame have."""
+    pixel: float
+    """Area of a pixel in these units."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What is known of the ground that sources show."""
+
+    groups: tuple[Group, ...]
+    """Of all sources but the unclear ones."""
+    unclear: dict[int, str]
+    """Why sources cannot be used: nobody knows what ground they share."""
+    notes: tuple[str, ...]
+    """What could not be told, in words."""
 
 
 def share_ground(
-    sources: Sequence[tuple[int, Found]], *, block: int, gap: int
+    sources: Sequence[tuple[int, Found]],
+    *,
+    block: int,
+    gap: int,
+    held_back: frozenset[int] = frozenset(),
+) -> Ground:
+    """The groups of rasters, each with its index; `block` and `gap` in pixels of the finest.
+
+    `held_back` are those that the user names as validation data.
+    """
+    found = dict(sources)
+    own = {i: located(one.profile) for i, one in found.items()}
+    places, unclear = name_maps(
+        {i: one.profile for i, one in found.items()},
+        {i: place for i, place in own.items() if place is not None},
+        gap=gap,
+    )
+    clear = {i: one for i, one in found.items() if i not in unclear}
+    guessed = place_unlocated(clear, places, block=block, held_back=held_back)
+    groups = _groups(clear, places | guessed.places, block, gap)
+    return Ground(groups, unclear, guessed.notes)
+
+
+def _groups(
+    found: Mapping[int, Found], places: Mapping[int, Place], block: int, gap: int
 ) -> tuple[Group, ...]:
-    """The groups of rasters, each with its index; `block` and `gap` in pixels of the finest."""
-    frames: dict[str, list[tuple[int, Found, Grid, Box]]] = defaultdict(list)
-    systems = {found.profile.georef.crs for _, found in sources if found.profile.georef.affine}
-    for index, found in sources:
-        grid = _grid(found.profile)
-        frame, box = _compared(found.profile, grid, several=len(systems) > 1, gap=gap)
-        frames[frame].append((index, found, grid, box))
+    several = len({place.grid.crs for place in places.values() if place.grid.crs}) > 1
+    frames: dict[str, list[_Member]] = defaultdict(list)
+    for i, one in found.items():
+        profile, place = one.profile, places[i]
+        margin = gap / 2 + place.slack
+        frame, box = _compared(profile, place, several=several, margin=margin)
+        area = (box.bottom - box.top) * (box.right - box.left)
+        pixel = area / ((profile.height + 2 * margin) * (profile.width + 2 * margin))
+        frames[frame].append(_Member(i, profile, place, box, pixel))
     return tuple(
         _group([held[i] for i in members], block, gap)
         for held in frames.values()
-        for members in _connected([box for *_, box in held])
+        for members in connected([member.box for member in held])
     )
 
 
-def _grid(profile: Profile) -> Grid:
-    affine = profile.georef.affine
-    return Grid() if affine is None else Grid(affine, profile.georef.crs or "")
-
-
-def _compared(profile: Profile, grid: Grid, *, several: bool, gap: int) -> tuple[str, Box]:
-    """(frame, box): boxes of one frame can be compared. Half the gap is added on each side."""
-    box = whole((profile.height, profile.width)).grow(gap / 2)
-    if profile.georef.affine is None:
-        return _unplaced(profile), box
-    if several and grid.crs:
+def _compared(profile: Profile, place: Place, *, several: bool, margin: float) -> tuple[str, Box]:
+    """(frame, box with a margin in its pixels): boxes of one frame can be compared."""
+    box = whole(profile.shape[1:]).grow(margin)
+    if several and place.grid.crs:
         try:
-            placed = carried(box, grid, Grid(crs=LONGITUDES))
+            placed = carried(box, place.grid, Grid(crs=LONGITUDES))
         except ProjError:  # another planet
             placed = None
         if placed and all(map(math.isfinite, (placed.top, placed.left, placed.right))):
             return LONGITUDES, placed
-    return f"map {grid.crs}", carried(box, grid, Grid(crs=grid.crs))
+    return place.frame, carried(box, place.grid, Grid(crs=place.grid.crs))
 
 
-def _unplaced(profile: Profile) -> str:
-    """The frame of an image that no map knows: its own, or that of the bands of its scene."""
-    path = Path(profile.uri)
-    if len(profile.bands) == 1 and number_in(path.stem):
-        return f"scene {path.parent / without_number(path.stem)} {profile.shape}"
-    return f"image {profile.uri}"
-
-
-def _connected(boxes: Sequence[Box]) -> list[list[int]]:
-    """Indices of boxes that overlap, directly or through others."""
-    top, left, bottom, right = np.array(
-        [(box.top, box.left, box.bottom, box.right) for box in boxes]
-    ).T
-    groups, free = [], np.ones(len(boxes), bool)
-    for start in range(len(boxes)):
-        if not free[start]:
-            continue
-        free[start], members = False, [start]
-        for i in members:  # grows as neighbours are found
-            near = free & (top < bottom[i]) & (top[i] < bottom) & (left < right[i])
-            near &= left[i] < right
-            free[near] = False
-            members.extend(np.flatnonzero(near).tolist())
-        groups.append(sorted(members))
-    return groups
-
-
-def _group(members: Sequence[tuple[int, Found, Grid, Box]], block: int, gap: int) -> Group:
-    profiles = [found.profile for _, found, _, _ in members]
-    pixel = [
-        (box.bottom - box.top)
-        * (box.right - box.left)
-        / ((profile.height + gap) * (profile.width + gap))
-        for profile, (*_, box) in zip(profiles, members, strict=True)
-    ]
-    finest = members[int(np.argmin(np.round(pixel, 12)))][2]
+def _group(members: Sequence[_Member], block: int, gap: int) -> Group:
+    areas = [member.pixel for member in members]
+    finest = members[int(np.argmin(np.round(areas, 12)))]
     footprints = tuple(
         Footprint(
-            index,
-            (found.profile.height, found.profile.width),
-            carried(whole((found.profile.height, found.profile.width)), grid, finest),
-            grid,
-            same_directions(grid, finest),
+            member.source,
+            member.profile.shape[1:],
+            carried(whole(member.profile.shape[1:]), member.place.grid, finest.place.grid),
+            member.place.grid,
+            same_directions(member.place.grid, finest.place.grid),
         )
-        for index, found, grid, _ in members
+        for member in members
     )
-    small = all(is_picture(p) and max(p.height, p.width) <= WHOLE for p in profiles)
-    return Group(footprints, finest, math.inf if small else float(block), float(gap))
+    slack = max(one.place.slack * math.sqrt(one.pixel / finest.pixel) for one in members)
+    small = all(stays_whole(member.profile) for member in members)
+    return Group(footprints, finest.place.grid, math.inf if small else float(block), gap + slack)

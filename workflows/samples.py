@@ -38,8 +38,10 @@ class Sample:
         return hashlib.sha256(said + np.ascontiguousarray(self.pixels).tobytes()).hexdigest()
 
 
-Placed = tuple[tuple[int, ...], Sample]
-"""A sample after its place: (source, y, x, number among those of its window)."""
+Where = tuple[int, ...]
+"""Place of a sample: (source, y, x, number among those of its window)."""
+Placed = tuple[Where, Sample]
+"""A sample and where it comes from."""
 
 
 @dataclass(frozen=True, slots=True)

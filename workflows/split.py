@@ -22,9 +22,8 @@ from pipeline.tiling import Window
 from workflows.boxes import Box, around, carried
 from workflows.data_options import DataOptions, parse_region
 from workflows.ground import Footprint, Group
+from workflows.unlocated import FEWEST_BLOCKS
 
-FEWEST = 4
-"""Blocks that a group must have to be cut."""
 MOST = 200
 """Blocks along one axis: they are larger in a group that would have more."""
 
@@ -49,14 +48,20 @@ class Split:
     """What is held back."""
 
 
-def split(groups: Sequence[Group], options: DataOptions, *, held_back: frozenset[int]) -> Split:
-    """The areas of all sources; those of the sources `held_back`, if any, are all of validation."""
+def split(
+    groups: Sequence[Group], options: DataOptions, *, held_back: frozenset[int], turn: int = 0
+) -> Split:
+    """The areas of all sources; those of the sources `held_back`, if any, are all of validation.
+
+    Each `turn` draws other blocks; after as many as the share to be held back goes into 1 almost
+    all have been drawn.
+    """
     if held_back:
         boxes = [_named(group, held_back) for group in groups]
     elif options.val_region is not None:
         boxes = [_region(group, options.val_region) for group in groups]
     else:
-        boxes = _drawn(groups, options)
+        boxes = _drawn(groups, options, turn)
     train: list[Area] = []
     validation: list[Area] = []
     for group, rough in zip(groups, boxes, strict=True):
@@ -88,32 +93,34 @@ def _region(group: Group, text: str) -> list[Box]:
     return boxes
 
 
-def _drawn(groups: Sequence[Group], options: DataOptions) -> list[list[Box]]:
+def _drawn(groups: Sequence[Group], options: DataOptions, turn: int) -> list[list[Box]]:
     """Boxes that are about the share of all ground, for each group."""
     draw = random.Random(options.seed)
     sizes = [_size(group) for group in groups]
     cuts = [_blocks(group) for group in groups]
     share = options.val_fraction * sum(sizes)
-    large = {i for i, size in enumerate(sizes) if size > share and len(cuts[i]) >= FEWEST}
+    large = {i for i, size in enumerate(sizes) if size > share and len(cuts[i]) >= FEWEST_BLOCKS}
     boxes: list[list[Box]] = [[] for _ in groups]
     for i in sorted(large):
         count = max(1, round(options.val_fraction * len(cuts[i])))
-        first = draw.randrange(len(cuts[i]) - count + 1)
+        places = len(cuts[i]) - count + 1
+        first = (draw.randrange(places) + turn * count) % places
         boxes[i] = _joined(cuts[i][first : first + count])
-    for i in _some([i for i in range(len(groups)) if i not in large], sizes, options, draw):
+    small = [i for i in range(len(groups)) if i not in large]
+    order = draw.sample(small, len(small))
+    start = turn * max(1, round(options.val_fraction * len(small))) % max(1, len(small))
+    for i in _some([*order[start:], *order[:start]], sizes, options):
         boxes[i] = [around([one.box for one in groups[i].footprints])]
     if not any(boxes) and len(groups) > 1:
-        i = min(range(len(groups)), key=lambda i: sizes[i])
+        i = sorted(range(len(groups)), key=lambda i: sizes[i])[turn % len(groups)]
         boxes[i] = [around([one.box for one in groups[i].footprints])]
     return boxes
 
 
-def _some(
-    small: Sequence[int], sizes: Sequence[int], options: DataOptions, draw: random.Random
-) -> list[int]:
-    """Some of the groups: as near to the share of their pixels as adding one by one comes."""
-    wanted, taken, chosen = options.val_fraction * sum(sizes[i] for i in small), 0, []
-    for i in draw.sample(small, len(small)):
+def _some(order: Sequence[int], sizes: Sequence[int], options: DataOptions) -> list[int]:
+    """The first of the groups: as near to the share of their pixels as adding one by one comes."""
+    wanted, taken, chosen = options.val_fraction * sum(sizes[i] for i in order), 0, []
+    for i in order:
         if taken + sizes[i] / 2 <= wanted:
             taken += sizes[i]
             chosen.append(i)

@@ -11,8 +11,9 @@ The same files, options and seed give the same samples in the same order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from pipeline.errors import ConfigError, SourceError
 from pipeline.serial import Json, digest, to_json
@@ -20,14 +21,10 @@ from pipeline.sources import dicom
 from workflows.choose import Chosen, check_agreement, choose
 from workflows.data_options import DataOptions
 from workflows.find_sources import READ, Found, Skip, find
-from workflows.gather import Losses, gather
-from workflows.ground import Group, share_ground
-from workflows.samples import Lost, Sample
+from workflows.ground import Ground, share_ground
+from workflows.samples import Sample
+from workflows.shares import REPEATED, Shares, read_shares
 from workflows.slices import share_body
-from workflows.split import Split, split
-
-MOST_HELD_BACK = 4
-"""At most one in so many pixels of all samples is held back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,56 +43,54 @@ class Samples:
     """Windows that became no samples, by reason; each band of one counts."""
     split: dict[str, Json]
     """How it was split (`text`), and what is held back of which source: [y, x, height, width]."""
+    notes: tuple[str, ...]
+    """What the user should know of the data, a line each."""
 
 
 def read_samples(
-    data: Sequence[str], options: DataOptions, *, scale: int, validation: Sequence[str] = ()
+    data: Sequence[str],
+    options: DataOptions,
+    *,
+    scale: int,
+    validation: Sequence[str] = (),
+    exclude: Sequence[Path] = (),
 ) -> Samples:
     """The samples of all sources in `data`; what is held back comes from `validation`, if given.
 
     Their sides are multiples of `scale`. No ground that is held back is trained on either way.
-    Raises SourceError where nothing usable is left, ConfigError for options that contradict each
-    other.
+    `exclude` are files and folders that are none of the user's data. Raises SourceError where
+    nothing usable is left, ConfigError for options that contradict each other.
     """
     options.check_scale(scale)
     if validation and options.val_region is not None:
         raise ConfigError("validation data and a region to hold back exclude each other")
-    chosen, skipped = _sources(data, options)
-    others, skipped_there = _sources(validation, options) if validation else ([], [])
+    chosen, skipped = _sources(data, options, exclude)
+    others, skipped_there = _sources(validation, options, exclude) if validation else ([], [])
     held_back = frozenset(range(len(chosen), len(chosen) + len(others)))
     chosen += others
-    if options.channels == "joint":
-        check_agreement(chosen)
-    shares = split(_groups(chosen, options), options, held_back=held_back)
-    losses, room = Losses(), options.max_pixels
-    judged = gather(
-        chosen,
-        shares.validation,
-        options,
-        scale=scale,
-        room=room // MOST_HELD_BACK,
-        losses=losses,
-    )
-    room -= sum(sample.pixels.size for sample in judged)
-    learned = gather(chosen, shares.train, options, scale=scale, room=room, losses=losses)
-    learned = _without_repeats(learned, judged, chosen, losses)
-    _check(learned, judged, losses)
+    notes = check_agreement(chosen) if options.channels == "joint" else ()
+    ground = _ground(chosen, options, held_back)
+    shares = read_shares(chosen, ground.groups, options, scale=scale, held_back=held_back)
+    _check(shares, options)
     return Samples(
-        train=tuple(learned),
-        validation=tuple(judged),
-        fingerprint=_fingerprint(learned, judged, options, scale),
+        train=shares.train,
+        validation=shares.validation,
+        fingerprint=_fingerprint(shares, options, scale),
         skipped=(
             *(*skipped, *skipped_there),
-            *(*_between(chosen, shares), *losses.skips(chosen)),
+            *(*_between(chosen, shares, ground), *shares.losses.skips(chosen)),
         ),
-        left_out=losses.by_reason,
+        left_out=shares.losses.by_reason,
         split=_record(chosen, shares, options, named=validation),
+        notes=(*notes, *ground.notes, *shares.notes, *_proportion(shares)),
     )
 
 
-def _sources(data: Sequence[str], options: DataOptions) -> tuple[list[Chosen], list[Skip]]:
+def _sources(
+    data: Sequence[str], options: DataOptions, exclude: Sequence[Path]
+) -> tuple[list[Chosen], list[Skip]]:
     """(sources with the bands that are wanted, what is skipped); raises SourceError for none."""
-    found, skipped = find(data, replace(READ, nodata=options.nodata))
+    found, skipped = find(data, replace(READ, nodata=options.nodata), exclude=exclude)
     made = [choose(one, options) for one in found]
     chosen = [one for one in made if isinstance(one, Chosen)]
     unfit = [one for one in made if isinstance(one, Skip)]
@@ -107,76 +102,87 @@ def _sources(data: Sequence[str], options: DataOptions) -> tuple[list[Chosen], l
     return chosen, [*skipped, *unfit]
 
 
-def _groups(chosen: Sequence[Chosen], options: DataOptions) -> tuple[Group, ...]:
+def _ground(chosen: Sequence[Chosen], options: DataOptions, held_back: frozenset[int]) -> Ground:
     """Sources that show the same ground, or the same body."""
     numbered: list[tuple[int, Found]] = list(enumerate(one.found for one in chosen))
     slices = [one for one in numbered if one[1].profile.driver == dicom.DRIVER]
     rasters = [one for one in numbered if one[1].profile.driver != dicom.DRIVER]
-    return (
-        *share_ground(rasters, block=options.block, gap=options.side),
-        *share_body(slices, gap=options.slice_gap),
-    )
+    ground = share_ground(rasters, block=options.block, gap=options.side, held_back=held_back)
+    bodies = share_body(slices, gap=options.slice_gap)
+    return replace(ground, groups=(*ground.groups, *bodies))
 
 
-def _without_repeats(
-    learned: Sequence[Sample], judged: Sequence[Sample], chosen: Sequence[Chosen], losses: Losses
-) -> list[Sample]:
-    """What is not held back under another name as well."""
-    known = {sample.digest for sample in judged}
-    sources = {one.found.address.uri: source for source, one in enumerate(chosen)}
-    kept = []
-    for sample in learned:
-        if sample.digest in known:
-            losses.add(Lost(sources[sample.uri], "held back under another name"))
-        else:
-            kept.append(sample)
-    return kept
-
-
-def _between(chosen: Sequence[Chosen], shares: Split) -> list[Skip]:
+def _between(chosen: Sequence[Chosen], shares: Shares, ground: Ground) -> list[Skip]:
     """Sources that are in neither share."""
-    used = {area.source for area in (*shares.train, *shares.validation)}
+    used = {area.source for area in (*shares.areas.train, *shares.areas.validation)}
+    usual = "lies between what is trained on and what is held back"
     return [
-        Skip(one.found.address.uri, "lies between what is trained on and what is held back")
+        Skip(one.found.address.uri, ground.unclear.get(source, usual))
         for source, one in enumerate(chosen)
         if source not in used
     ]
 
 
-def _check(learned: Sequence[Sample], judged: Sequence[Sample], losses: Losses) -> None:
+def _check(shares: Shares, options: DataOptions) -> None:
     """Raise SourceError unless there is something to learn from and to judge by."""
-    lost = ", ".join(f"{count} {reason}" for reason, count in losses.by_reason.items()) or "none"
-    if not learned:
+    counts = shares.losses.by_reason
+    lost = ", ".join(f"{count} {reason}" for reason, count in counts.items()) or "none"
+    if not shares.train and shares.validation and (not shares.areas.train or REPEATED in counts):
+        other = (
+            "a smaller region" if options.val_region else "other data to train on or to hold back"
+        )
+        raise SourceError(
+            "nothing is left to train on: all of it is held back for validation, or lies too near "
+            f"to what is (windows left out: {lost}); name {other}"
+        )
+    if not shares.train:
         raise SourceError(f"there is nothing left to train on (windows left out: {lost})")
-    if not judged:
+    if not shares.validation:
+        others = (
+            "; data.nodata says what marks invalid pixels, data.seed draws other blocks"
+            if counts
+            else ""
+        )
         raise SourceError(
             f"nothing can be held back for validation (windows left out: {lost}); name validation "
             "data, or a region that the images have, give more of them, or make blocks smaller"
+            f"{others}"
         )
 
 
-def _fingerprint(
-    learned: Sequence[Sample], judged: Sequence[Sample], options: DataOptions, scale: int
-) -> str:
+def _proportion(shares: Shares) -> Iterator[str]:
+    """A note where the split is the wrong way round."""
+    judged, learned = (
+        sum(sample.pixels.size for sample in some) for some in (shares.validation, shares.train)
+    )
+    if judged > learned:
+        yield (
+            f"more is held back ({judged / 1e6:.1f} Mpx) than trained on ({learned / 1e6:.1f} Mpx)"
+        )
+
+
+def _fingerprint(shares: Shares, options: DataOptions, scale: int) -> str:
     """Of what is trained on and what is held back, in order."""
     contents = {
         share: [[sample.digest, list(sample.bands)] for sample in samples]
-        for share, samples in (("train", learned), ("validation", judged))
+        for share, samples in (("train", shares.train), ("validation", shares.validation))
     }
     return digest({"options": to_json(options), "scale": scale, **contents})
 
 
 def _record(
-    chosen: Sequence[Chosen], shares: Split, options: DataOptions, *, named: Sequence[str]
+    chosen: Sequence[Chosen], shares: Shares, options: DataOptions, *, named: Sequence[str]
 ) -> dict[str, Json]:
     """The split in words and numbers."""
     text = f"{options.val_fraction:.0%} by blocks of {options.block} px, seed {options.seed}"
+    if shares.turn:
+        text += f", draw {shares.turn + 1}"
     if named:
         text = "validation data of its own"
     elif options.val_region is not None:
         text = options.val_region
     held: dict[int, list[Json]] = {}
-    for area in shares.validation:
+    for area in shares.areas.validation:
         window = area.window
         held.setdefault(area.source, []).append([window.y, window.x, window.height, window.width])
     return {

@@ -18,7 +18,7 @@ from espcn import launched, parallel
 from espcn.architecture import Layer, Weights
 from espcn.checkpoint import Checkpoint, write_checkpoint
 from espcn.descent import Run
-from espcn.errors import ModelError
+from espcn.errors import DivergedError
 from espcn.interruption import interruptible
 from espcn.patches import Patches
 from espcn.recipe import Budget, Recipe
@@ -178,7 +178,7 @@ class Course:
 
     def _check(self, loss: float) -> None:
         if not (np.isfinite(loss) and self._run.is_finite()):
-            raise ModelError(
+            raise DivergedError(
                 f"training diverged by step {self._run.taken} of {self._recipe.steps} (loss "
                 f"{loss:g}): train again at less than the learning rate "
                 f"{self._recipe.learning_rate:g}"

@@ -1,4 +1,4 @@
-"""The one error a user of `espcn` meets: `ModelError`, a single line with the way out."""
+"""The errors that a user of `espcn` meets: a single line with the way out."""
 
 
 class ModelError(ValueError):
@@ -6,3 +6,13 @@ class ModelError(ValueError):
 
     The message is one line that names the file or model, the values, the limit and what to do.
     """
+
+    exit_code = 2
+    """Of the command line: something else must be asked for."""
+
+
+class DivergedError(ModelError):
+    """A training run that left the numbers."""
+
+    exit_code = 4
+    """It failed while running."""

@@ -192,10 +192,14 @@ def test_bands_are_a_list_of_numbers_on_the_command_line() -> None:
     assert read_settings(flags={"bands": "02,010"})["source.bands"].value == (2, 10)
 
 
-@pytest.mark.parametrize("file", sorted((CONFIGS / "train").iterdir()), ids=lambda f: f.name)
+@pytest.mark.parametrize("file", sorted((CONFIGS / "train").rglob("*.yaml")), ids=lambda f: f.stem)
 def test_every_training_file_is_understood(file: Path) -> None:
     assert subject_of(file) == "train"
-    assert check_settings(read_settings(file, subject="train"), "train") > 3
+    settings = read_settings(file, subject="train")
+    assert check_settings(settings, "train") > 3
+    shipped = file.parent.name == "shipped"
+    assert bool(settings["card.terms"].value) == shipped, "a user's data is not known to us"
+    assert bool(settings["card.data"].value) == shipped
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@
 2  wrong usage or configuration
 3  the input cannot be processed
 4  failed while running
+5  trained a network that does not beat bicubic
+130  interrupted
 """
 
 from __future__ import annotations
@@ -72,7 +74,7 @@ def _explain(error: Exception) -> tuple[str, int]:
         case PipelineError():
             return str(error), error.exit_code
         case ModelError():
-            return str(error), 2
+            return str(error), error.exit_code
         case typer.TyperException():
             message = error.format_message()  # empty where typer has shown help instead
             return f"{message} (espcn --help shows what there is)" if message else "", 2

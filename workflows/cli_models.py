@@ -157,6 +157,8 @@ def train_command(  # noqa: PLR0913 - one parameter per flag
         "val_region": val_region,
         "seed": seed,
     }
+    if val and (val_fraction is not None or val_region is not None):
+        raise typer.BadParameter("--val excludes --val-fraction and --val-region: give one")
     sources = [*(data or ()), *(more or ())]
     if not sources:
         raise typer.BadParameter("name images, or folders of images, to learn from")

@@ -109,6 +109,8 @@ def _data(facts: Facts) -> Iterator[str]:
     left_out = ", ".join(f"{count} {reason}" for reason, count in samples.left_out.items())
     if left_out:
         yield f"Windows left out: {left_out}."
+    for note in samples.notes:
+        yield f"Note: {note}."
     if samples.skipped:
         yield ""
         yield f"Not used, or not all of it ({len(samples.skipped)}):"

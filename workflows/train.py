@@ -21,6 +21,7 @@ import numpy as np
 
 from espcn import launched
 from espcn.material import Material
+from espcn.metrics import SSIM_SIDE
 from espcn.pairs import Picture
 from espcn.recipe import Budget
 from pipeline.errors import ConfigError, PublishError
@@ -28,7 +29,7 @@ from pipeline.stage import replacing
 from workflows.drawing import draw_sheet, write_png
 from workflows.held_back import judge
 from workflows.model_card import Facts, card_text
-from workflows.model_origin import band_names_of, origin_of
+from workflows.model_origin import band_names_of, origin_of, verdict_of
 from workflows.sheet import PANEL
 from workflows.train_log import TrainingLog
 from workflows.train_options import Training
@@ -80,6 +81,7 @@ def train(
         training.data,
         scale=training.recipe.scale,
         validation=training.validation,
+        exclude=[*training.outputs, training.folder],
     )
     on_samples(samples)
     material = make_material(training, samples)
@@ -124,6 +126,16 @@ def _check(training: Training) -> None:
         raise ConfigError(f"{output}: the name of a weights file ends in .safetensors")
     if not (output.parent.is_dir() or output.parent.parent.is_dir()):
         raise ConfigError(f"{output}: there is no folder {output.parent.parent}")
+    wrong = [path for path in training.outputs if path.is_dir()]
+    wrong += [training.folder] if training.folder.is_file() else []
+    if wrong:
+        kind = "folder" if wrong[0].is_dir() else "file"
+        raise ConfigError(f"{wrong[0]} is a {kind}; choose another name for the model")
+    least = SSIM_SIDE + 2 * training.recipe.scale
+    if training.data.side < least:
+        raise ConfigError(
+            f"data.side {training.data.side} leaves too little to measure: need at least {least}"
+        )
     if training.resume and not checkpoint.exists():
         raise ConfigError(f"{output}: there is no interrupted run to resume ({checkpoint})")
     if training.resume or training.overwrite:
@@ -133,8 +145,9 @@ def _check(training: Training) -> None:
             f"{output}: an interrupted run lies in {checkpoint}; go on with --resume, or begin "
             "anew with --overwrite"
         )
-    if output.exists():
-        raise ConfigError(f"{output} exists; choose another name or give --overwrite")
+    for path in training.outputs:
+        if path.exists():
+            raise ConfigError(f"{path} exists; choose another name or give --overwrite")
 
 
 def _open_log(training: Training, samples: Samples) -> TrainingLog:
@@ -171,12 +184,13 @@ def _finish(training: Training, samples: Samples, material: Material, trained: T
     """Measure the network, say what it is, and write it, last of all."""
     from espcn.weights_file import write_weights
 
+    judgement = judge(trained.weights, training, samples, material)
+    verdict = verdict_of(*judgement.bands["all"])
     weights = replace(
         trained.weights,
         band_names=band_names_of(training, samples),
-        provenance=origin_of(training, samples, material, trained),
+        provenance=origin_of(training, samples, material, trained, verdict=verdict),
     )
-    judgement = judge(weights, training, samples, material)
     facts = Facts(
         name=training.output.stem,
         training=training,
@@ -185,7 +199,7 @@ def _finish(training: Training, samples: Samples, material: Material, trained: T
         origin=weights.provenance,
         bands=judgement.bands,
     )
-    model, card, sheet = (training.output.with_suffix(s) for s in (".safetensors", ".md", ".png"))
+    model, card, sheet = training.outputs
     write_png(draw_sheet(judgement.rows, panel=PANEL), sheet)
     _write_text(card, card_text(facts))
     write_weights(model, replace(weights, metrics=facts.metrics))

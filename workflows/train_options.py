@@ -27,6 +27,13 @@ class DegradationOptions:
     sensor: Sensor = "sentinel2"
     """Whose bands they are, for kind sensor; bands are told by their names."""
 
+    def __post_init__(self) -> None:
+        if self.sigma is not None and self.kind != "gaussian":
+            raise ConfigError(
+                f"a sigma of {self.sigma:g} means nothing to the degradation {self.kind}: choose "
+                "gaussian, or leave it out"
+            )
+
     def of(self, scale: int, bands: tuple[str, ...]) -> Degradation:
         """That of pixels of these bands; raises `ModelError` for bands the sensor does not have."""
         if self.kind == "sensor":
@@ -100,6 +107,12 @@ class Training:
     """How long, and where."""
     card: CardOptions = field(default_factory=CardOptions)
     """What the card says."""
+
+    @property
+    def outputs(self) -> tuple[Path, Path, Path]:
+        """The weights, their card, and the sheet of pictures."""
+        card, sheet = (self.output.with_suffix(suffix) for suffix in (".md", ".png"))
+        return self.output, card, sheet
 
     @property
     def folder(self) -> Path:

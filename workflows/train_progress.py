@@ -143,6 +143,8 @@ def _tell(console: Console, samples: Samples) -> None:
     """What was read, and what was not."""
     for skip in samples.skipped:
         _print(console, f"skipped {skip.uri}: {skip.reason}")
+    for note in samples.notes:
+        _print(console, f"note: {note}")
     left_out = ", ".join(f"{count} {reason}" for reason, count in samples.left_out.items())
     pixels = sum(sample.pixels.size for sample in samples.train) / 1e6
     _print(

@@ -223,7 +223,13 @@ def _model_row(card: Card) -> tuple[str, ...]:
 
 
 def _metrics(card: Card) -> str:
-    return ", ".join(f"{name} {value:.2f}" for name, value in card.metrics.items())
+    """PSNR beside bicubic's, on each set that it was measured on."""
+    measured = {"set5_psnr_y": "Set5", "validation_psnr": "held back"}
+    return ", ".join(
+        f"{where} {card.metrics[name]:.2f} dB (bicubic {card.metrics[f'{name}_bicubic']:.2f})"
+        for name, where in measured.items()
+        if {name, f"{name}_bicubic"} <= card.metrics.keys()
+    )
 
 
 def _value(value: object) -> str:

@@ -58,9 +58,7 @@ SHIPPED = [
 
 
 @pytest.mark.parametrize(("domain", "scale"), SHIPPED)
-def test_a_network_reaches_what_its_card_says_on_the_data_it_names(
-    domain: str, scale: int
-) -> None:
+def test_a_network_reaches_what_its_card_says_on_the_data_it_names(domain: str, scale: int) -> None:
     name = f"{domain}-x{scale}"
     ours, bicubic = reached(name, domain, scale)
     card = espcn.describe(name)

@@ -7,7 +7,6 @@ import pytest
 
 import espcn
 
-
 SHIPPED = {
     "ct": (2,),
     "general": (2, 3, 4),

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from espcn import resample
 from espcn.degradation import Degradation
 from espcn.errors import ModelError
+from espcn.metrics import crop_to_multiple
 from espcn.patches import Pair, Planes
 from espcn.recipe import Window
 
@@ -111,12 +112,11 @@ def _resized(pixels: NDArray[np.generic], size: float) -> NDArray[np.generic]:
 
 def _cropped(pixels: NDArray[np.generic], scale: int) -> NDArray[np.generic]:
     """Without the last rows and columns that do not fill a low-resolution pixel."""
-    height, width = (side - side % scale for side in pixels.shape[1:])
-    if not height or not width:
+    if min(pixels.shape[1:]) < scale:
         raise ModelError(
             f"a picture of {pixels.shape[1]}x{pixels.shape[2]} px is too small for scale {scale}"
         )
-    return pixels[:, :height, :width]
+    return crop_to_multiple(pixels, scale)
 
 
 def _continued(low: Planes, truth: Planes, window: Window) -> tuple[Planes, Planes]:

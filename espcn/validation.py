@@ -42,16 +42,13 @@ class Validation:
         self._scale, self._device, self._peak = recipe.scale, device, peak / unit.spread
         # one LR pixel is the least that a patch needs: nothing is continued by mirroring
         window = Window(1, recipe.window.halo, recipe.scale)
-        self._pairs = make_pairs(pictures, window, unit=unit) if pictures else []
+        self._pairs = make_pairs(pictures, window, unit=unit)
         ways = [picture.degradation for picture in pictures]
         halo = slice(window.halo, -window.halo)
         self._bicubic = [
             self._error(way.enlarge(pair.low[:, halo, halo]).astype(np.float32), pair)
             for way, pair in zip(ways, self._pairs, strict=True)
         ]
-
-    def __len__(self) -> int:
-        return len(self._pairs)
 
     @torch.inference_mode()
     def figures(self, weights: Weights) -> Figures:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 from rasterio.errors import NotGeoreferencedWarning
+from runs import Ran
+
+from workflows.cli import run
 
 # the suite runs on busy machines: time says nothing about correctness
 settings.register_profile(
@@ -24,6 +28,19 @@ def shared() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip("needs the folder of real data, ../shared, beside the checkout")
     return SHARED
+
+
+@pytest.fixture
+def espcn(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """The command line, called within this process."""
+
+    def call(*arguments: str | Path) -> Ran:
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    return call
 
 
 @pytest.fixture(autouse=True)

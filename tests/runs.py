@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -92,6 +93,24 @@ def wait_until(fact: Callable[[], object], *, alive: subprocess.Popen[str] | Non
         if time.monotonic() > deadline:
             raise AssertionError(f"waited too long: {alive and end(alive)}")
         time.sleep(0.01)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command line left."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def line(self) -> str:
+        """The only line of an error, after what was said of the data."""
+        assert self.out == ""
+        last = self.err.splitlines()[-1]
+        assert re.fullmatch(r"espcn: error: [^\n]+", last), self.err
+        assert self.err.count("error") == 1, self.err
+        return last
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,36 +14,16 @@ import pytest
 import rasterio
 from rasterio import Affine
 from rich.console import Console
+from runs import Ran
 
 from pipeline.errors import PipelineError, PublishError, TileError
 from workflows import upscale as story
-from workflows.cli import run
 from workflows.console import show_models
 from workflows.events import Progress, Publishing, Started, Warned
 from workflows.job import Job
 from workflows.progress import watching
 
 Capture = pytest.CaptureFixture[str]
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a command line left."""
-
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def espcn(capsys: Capture) -> Callable[..., Ran]:
-    def call(*arguments: str | Path) -> Ran:
-        capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Ran(code, captured.out, captured.err)
-
-    return call
 
 
 @pytest.fixture(scope="session")

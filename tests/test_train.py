@@ -11,7 +11,6 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from fakes import texture, write_tif
 from PIL import Image
 from rasterio.errors import NotGeoreferencedWarning
 from rich.console import Console
+from runs import Ran
 from training_runs import (
     HERE,
     SMALL,
@@ -53,35 +53,6 @@ PAPER = HERE.parent / "configs" / "train" / "paper.yaml"
 STEPS = 80
 LONG = ("--set", f"recipe.steps={STEPS}")
 """Enough to interrupt."""
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a command line left."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def line(self) -> str:
-        """The only line of an error, after what was said of the data."""
-        assert self.out == ""
-        last = self.err.splitlines()[-1]
-        assert re.fullmatch(r"espcn: error: [^\n]+", last), self.err
-        assert self.err.count("error") == 1, self.err
-        return last
-
-
-@pytest.fixture
-def espcn(capsys: Capture) -> Callable[..., Ran]:
-    def call(*arguments: str | Path) -> Ran:
-        capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Ran(code, captured.out, captured.err)
-
-    return call
 
 
 @pytest.fixture(scope="module")

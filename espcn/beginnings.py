@@ -10,6 +10,8 @@ channels, damped before tanh and raised again after it, started exactly there an
 after 300 steps: its large last weights hardly move, its small first ones at once.)
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -33,13 +35,10 @@ RIDGE = 1e-4
 
 
 def first_weights(recipe: Recipe, bands: int) -> Weights:
-    """The network of a recipe before its first step; that of tanh networks is to be fitted.
+    """A random network before its first step; the last layer of tanh networks is to be fitted.
 
-    He initialisation for ReLU (arXiv 1502.01852, eq. 10), an eighth of its variance for tanh; or
-    another model. Raises `ModelError` when that is none of the recipe's kind.
+    He initialisation for ReLU (arXiv 1502.01852, eq. 10), an eighth of its variance for tanh.
     """
-    if recipe.start is not None:
-        return _another(recipe.start.replace("{scale}", str(recipe.scale)), recipe, bands)
     random = np.random.default_rng(recipe.seed)
     outputs = (*WIDTHS, bands * recipe.scale**2)
     inputs = (bands, *WIDTHS)
@@ -59,11 +58,17 @@ def first_weights(recipe: Recipe, bands: int) -> Weights:
     return Weights(biased, recipe.scale, activation="tanh", skip=False, input_range=(0.0, 1.0))
 
 
-def _another(model: str, recipe: Recipe, bands: int) -> Weights:
-    """The numbers of another model, which must be of the same kind."""
+def weights_of(model: str, recipe: Recipe, bands: int) -> Weights:
+    """Another model to start from, a name or a file; {scale} stands for the recipe's.
+
+    Raises `ModelError` when it is none of the recipe's kind.
+    """
+    model = model.replace("{scale}", str(recipe.scale))
     found = read_model(model).weights
-    if found is None or not found.layers or not found.equivariant:
-        raise ModelError(f"{model} is no equivariant network to start from: choose one that is")
+    if found is None or not found.layers or _kind(found) != recipe.network:
+        raise ModelError(
+            f"{model} is no {recipe.network} network to start from: choose one that is"
+        )
     if (found.scale, found.bands) != (recipe.scale, bands):
         raise ModelError(
             f"{model} enlarges {found.bands} band(s) by {found.scale}, to train is a network of "
@@ -71,7 +76,16 @@ def _another(model: str, recipe: Recipe, bands: int) -> Weights:
         )
     if found.halo != HALO:
         raise ModelError(f"{model} sees {found.halo} px around, not {HALO}: choose another")
-    return Weights(found.layers, found.scale)
+    return replace(found, band_names=(), provenance={}, metrics={})
+
+
+def _kind(weights: Weights) -> str:
+    """The kind of network that a recipe would call it."""
+    if weights.equivariant:
+        return "equivariant"
+    plain = weights.activation == "tanh" and not weights.skip
+    biased = all(layer.bias is not None for layer in weights.layers)
+    return "tanh" if plain and biased and weights.input_range == (0.0, 1.0) else "other"
 
 
 @torch.no_grad()

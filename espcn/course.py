@@ -108,11 +108,12 @@ class Course:
         validation: Validation,
         *,
         pixels: str,
+        start: Weights | None = None,
         checkpoint: Path | None = None,
     ) -> None:
         self._recipe, self._budget, self._patches = recipe, budget, patches
         self._validation, self._pixels, self._path = validation, pixels, checkpoint
-        self._run = Run(recipe, patches)
+        self._run = Run(recipe, patches, start=start)
         self._begin, self._begun = time.perf_counter(), 0
         self._best: tuple[Weights, Figures] | None = None
         self._history: list[dict[str, float]] = []

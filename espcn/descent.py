@@ -10,6 +10,7 @@ into a graph and started by one launch: 0.7 ms instead of 4.0 on an H200, with 6
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -41,18 +42,20 @@ UNRECORDED = 8
 class Run:
     """One network with its optimiser and its average, and the patches it is shown."""
 
-    def __init__(self, recipe: Recipe, patches: Patches) -> None:
+    def __init__(self, recipe: Recipe, patches: Patches, *, start: Weights | None = None) -> None:
+        """Begin with `start`, in the unit of the patches, or with random weights."""
         self.recipe = recipe
+        self._start = start or first_weights(recipe, patches.bands)
         self.taken = 0
         self.waited = 0.0
         """Seconds that steps had to wait for the choice of their patches."""
         self._patches = patches
         self._share = parallel.share_of(recipe.batch)
-        self._network = _fresh_network(recipe, patches)
+        self._network = self._fresh_network()
         self._kernels = list(self._network.parameters())
         self._places = _places(recipe, patches, first=0)
         self._place = self._next_place().clone()
-        if recipe.network == "tanh":
+        if recipe.network == "tanh" and start is None:
             fit_last_layer(self._network, *patches.gather(_first_places(recipe, patches)))
         parallel.spread([kernel.data for kernel in self._kernels])
         self._losses = torch.zeros(2, device=patches.device)
@@ -89,22 +92,15 @@ class Run:
     @torch.no_grad()
     def averaged(self) -> Weights:
         """The moving average of the weights, with the bias of its start removed."""
-        network = _fresh_network(self.recipe, self._patches)
+        network = self._fresh_network()
         known = 1.0 - self.recipe.average**self.taken
         averages = [average / known for average in self._average] if self.taken else self._kernels
         for parameter, average in zip(network.parameters(), averages, strict=True):
             parameter.copy_(average)
         first, *others = network.layers()
-        start = first_weights(self.recipe, self._patches.bands)
         if self.recipe.network == "equivariant":
             first = _centred(first)
-        return Weights(
-            (first, *others),
-            self.recipe.scale,
-            activation=start.activation,
-            skip=start.skip,
-            input_range=start.input_range,
-        )
+        return replace(self._start, layers=(first, *others))
 
     def state(self) -> dict[str, Tensor]:
         """All that the steps to come depend on, besides recipe and patches: copies on the host."""
@@ -129,6 +125,13 @@ class Run:
             "losses": [self._losses],
         }
         return {f"{name}.{i}": t for name, group in groups.items() for i, t in enumerate(group)}
+
+    def _fresh_network(self) -> Network:
+        network = Network(self._start)
+        if self.recipe.network == "equivariant":
+            network.keep_first_kernels_zero_mean()
+        network.bf16_layers = 2 if self.recipe.bf16 else 0
+        return network.to(self._patches.device).use_channels_last()
 
     def _make_optimizer(self) -> Soap | Adam:
         last = {id(kernel) for kernel in self._network.sub_pixel_layer.parameters()}
@@ -176,14 +179,6 @@ def recorded(update: Callable[[], object]) -> Callable[[], object]:
         log.warning("steps are launched kernel by kernel, for CUDA cannot record one: %s", error)
         return update
     return graph.replay
-
-
-def _fresh_network(recipe: Recipe, patches: Patches) -> Network:
-    network = Network(first_weights(recipe, patches.bands))
-    if recipe.network == "equivariant":
-        network.keep_first_kernels_zero_mean()
-    network.bf16_layers = 2 if recipe.bf16 else 0
-    return network.to(patches.device).use_channels_last()
 
 
 def _centred(layer: Layer) -> Layer:

@@ -38,10 +38,25 @@ def in_counts(weights: Weights, unit: Unit, material: Material) -> Weights:
 
     z = (p * x + f - c) / s, for x from 0 to 1, peak p, floor f, centre c and spread s of the unit.
     """
+    return _folded(weights, *_unit_of_range(unit, material))
+
+
+def in_unit(weights: Weights, unit: Unit, material: Material) -> Weights:
+    """The network of an input range as one of the unit: the inverse of `in_counts`."""
+    gain, offset = _unit_of_range(unit, material)
+    return _folded(weights, 1.0 / gain, -offset / gain)
+
+
+def _unit_of_range(unit: Unit, material: Material) -> tuple[float, float]:
+    """(gain, offset) of z = gain * x + offset, for x from 0 to 1 and z in the unit."""
+    return material.peak / unit.spread, (material.floor - unit.centre) / unit.spread
+
+
+def _folded(weights: Weights, gain: float, offset: float) -> Weights:
+    """The network of z as one of x, z = gain * x + offset; equivariant ones stay what they are."""
     if weights.input_range is None:
         return weights
     first, second, last = weights.layers
-    gain, offset = material.peak / unit.spread, (material.floor - unit.centre) / unit.spread
     assert first.bias is not None
     assert last.bias is not None
     bias = first.bias + offset * first.weight.sum(axis=(1, 2, 3))

@@ -67,7 +67,7 @@ class Recipe:
 
     start: str | None = None
     """Model to start from instead of random weights, a name or a file; {scale} stands for the
-    scale. For equivariant networks; a learning rate of 0.003 spoils less of it."""
+    scale. A quarter of the usual learning rate spoils less of it."""
 
     steps: int = 10_000
     """Updates of the weights; minutes or epochs, where given, decide instead."""
@@ -117,11 +117,6 @@ class Recipe:
     """Of the first weights and of the choice of patches."""
 
     def __post_init__(self) -> None:
-        if self.start is not None and self.network != "equivariant":
-            raise ModelError(
-                f"{self.network} networks start from random weights, not from {self.start}: leave "
-                "recipe.start out"
-            )
         if self.sub_image is not None and self.sub_image <= overlap():
             raise ModelError(
                 f"sub-images of {self.sub_image} px leave nothing to judge: need more than "

@@ -20,12 +20,14 @@ import numpy as np
 import torch
 
 from espcn import parallel
+from espcn.architecture import Weights
+from espcn.beginnings import weights_of
 from espcn.checkpoint import read_checkpoint
 from espcn.course import Course, Progress, Trained
 from espcn.descent import Run
 from espcn.devices import Device, place
 from espcn.errors import ModelError
-from espcn.material import Material, fingerprint, in_counts, unit_for
+from espcn.material import Material, fingerprint, in_counts, in_unit, unit_for
 from espcn.pairs import Unit, make_pairs
 from espcn.patches import Patches
 from espcn.recipe import Budget, Recipe
@@ -70,7 +72,15 @@ def train(
             recipe = before.recipe
         else:
             recipe = replace(recipe, steps=_steps(recipe, until, patches))
-        course = Course(recipe, until, patches, validation, pixels=pixels, checkpoint=checkpoint)
+        course = Course(
+            recipe,
+            until,
+            patches,
+            validation,
+            pixels=pixels,
+            start=_start(recipe, material, unit, patches.bands),
+            checkpoint=checkpoint,
+        )
         if before is not None:
             course.go_on(before)
         trained = course.finish(report)
@@ -92,6 +102,13 @@ def _patches(recipe: Recipe, material: Material, unit: Unit, device: str) -> Pat
         )
     equivariant = recipe.network == "equivariant"
     return Patches(pairs, recipe.window, device=device, centred=equivariant)
+
+
+def _start(recipe: Recipe, material: Material, unit: Unit, bands: int) -> Weights | None:
+    """The model to start from, in the unit of the run; None for random weights."""
+    if recipe.start is None:
+        return None
+    return in_unit(weights_of(recipe.start, recipe, bands), unit, material)
 
 
 def _steps(recipe: Recipe, budget: Budget, patches: Patches) -> int:

@@ -16,7 +16,7 @@ import espcn
 from espcn import course, parallel, training
 from espcn.architecture import Layer, Weights
 from espcn.degradation import Degradation
-from espcn.material import Material, fingerprint, in_counts, unit_for
+from espcn.material import Material, fingerprint, in_counts, in_unit, unit_for
 from espcn.pairs import Picture, Unit, make_pairs, unit_of
 from espcn.patches import Choices, Pair, Patches
 from espcn.recipe import Budget, Recipe, Window
@@ -519,6 +519,10 @@ def test_folding_the_unit_into_the_weights_changes_nothing(bands: int) -> None:
         found = Network(in_counts(weights, unit, own))(outside).numpy() * own.peak + own.floor
     assert np.ptp(expected) > unit.spread
     np.testing.assert_allclose(found, expected, atol=2e-5 * own.peak)
+    back = in_unit(in_counts(weights, unit, own), unit, own)
+    with torch.inference_mode():
+        again = Network(back)(inside).numpy() * unit.spread + unit.centre
+    np.testing.assert_allclose(again, expected, atol=2e-5 * own.peak)
 
 
 def test_the_unit_makes_mean_zero_and_spread_one_of_all_pixels_together() -> None:

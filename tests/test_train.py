@@ -326,6 +326,21 @@ def test_a_network_starts_from_another(
     assert shipped is not None
     for one, other in zip(read_weights(model)[0].layers, shipped.layers, strict=True):
         np.testing.assert_allclose(one.weight, other.weight, atol=1e-6)
+    own = tmp_path / "tanh.safetensors"
+    tanh = ("--set", "recipe.network=tanh", "--overwrite")
+    assert espcn("train", pictures, "-o", own, *SMALL, *tanh).code == 0
+    again = (*options, "--set", f"recipe.start={own}")
+    assert espcn("train", pictures, "-o", model, *SMALL, *again, *tanh).code == 0
+    for one, other in zip(read_weights(model)[0].layers, read_weights(own)[0].layers, strict=True):
+        np.testing.assert_allclose(one.weight, other.weight, rtol=1e-5, atol=1e-6)
+        assert one.bias is not None
+        assert other.bias is not None
+        np.testing.assert_allclose(one.bias, other.bias, rtol=1e-5, atol=1e-5)
+    ran = espcn(
+        "train", pictures, "-o", model, *SMALL, "--set", f"recipe.start={own}", "--overwrite"
+    )
+    assert ran.code == 2
+    assert "is no equivariant network to start from" in ran.line
     wrong = ("--set", "recipe.start=general-x4", "--scale", "2", "--overwrite")
     ran = espcn("train", pictures, "-o", model, *SMALL, *wrong)
     assert ran.code == 2

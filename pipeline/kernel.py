@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 
 from pipeline.fill import fill_nearest
 from pipeline.profile import Profile
-from pipeline.radiometry import Mask, Pixels, Radiometry, as_code, replicate, validity
+from pipeline.radiometry import Cut, Mask, Pixels, Radiometry, as_code, replicate, validity
 from pipeline.tiling import Tile, Tiling, Window
+
+STRIP = 256
+"""Rows of planes that are turned into the output's values at once: they stay in the cache."""
 
 
 class Upscaler(Protocol):
@@ -140,21 +143,21 @@ def _infer(
     exact = {band: _exact(recipe, tile, pixels, valid, band) for band in group}
     clipped = 0
     for block in _blocks(recipe, tile):
-        context = block.grow(tiling.halo).within(seen).slices
-        light = recipe.upscaler.planes(np.ascontiguousarray(field[:, *context]), band=group[0])
         ground = block.fine(tiling.scale)
         part = ground.overlap(tile.write)
         target = part.within(tile.write).slices
-        for planes, band in zip(light, group, strict=True):
-            keep, into = exact[band], fine[band][target]
-            kept = None if keep is None or not keep[target].any() else keep[target]
-            for values, columns, places in _sub_pixels(planes, part.within(ground)):
-                if kept is not None:
-                    # overwritten below: must not count as clipped
-                    np.copyto(values[:, columns], 0, where=kept[places])
-                clipped += radiometry.from_network(
-                    values, band=band, into=into[places], columns=columns
-                )
+        keeps = [None if keep is None else keep[target] for keep in exact.values()]
+        if all(keep is not None and keep.all() for keep in keeps):
+            continue  # gaps and nothing else: no network is needed
+        context = block.grow(tiling.halo).within(seen).slices
+        light = recipe.upscaler.planes(np.ascontiguousarray(field[:, *context]), band=group[0])
+        for planes, band, keep in zip(light, group, keeps, strict=True):
+            into = fine[band][target]
+            for strip, cuts in _sub_pixels(planes, part.within(ground)):
+                values = radiometry.from_network(strip, band=band)
+                for cut, places in cuts:
+                    kept = None if keep is None else keep[places]
+                    clipped += values.write(cut, into[places], keep=kept)
     for band, keep in exact.items():
         if keep is not None:
             _copy_where(keep, _nearest(tiling, tile, pixels[band]), into=fine[band])
@@ -170,25 +173,33 @@ def _copy_where(keep: Mask, values: Pixels, *, into: Pixels) -> None:
 
 def _sub_pixels(
     planes: NDArray[np.float32], window: Window
-) -> Iterator[tuple[NDArray[np.float32], slice, tuple[slice, slice]]]:
-    """What planes (R, R, y, x) hold of a window of fine pixels: rows, columns of them, places.
+) -> Iterator[tuple[NDArray[np.float32], list[tuple[Cut, tuple[slice, slice]]]]]:
+    """What planes (R, R, y, x) hold of a window of fine pixels: strips (R, y, x) of one piece that
+    stay in the cache, and where in a strip are which of the window's pixels.
 
     R = 2            window from (0, 1)
     a b a b   a: (0, 0)   b: (0, 1)      b a b
     c d c d   c: (1, 0)   d: (1, 1)      d c d
     """
-    side = len(planes)
+    side, height = len(planes), planes.shape[2]
+    across = [_every(side, j, window.x, window.stop_x, origin=window.x) for j in range(side)]
+    for i, y in itertools.product(range(side), range(0, height, STRIP)):
+        top, bottom = max(window.y, y * side), min(window.stop_y, (y + STRIP) * side)
+        rows, row_places = _every(side, i, top, bottom, origin=window.y)
+        own = slice(rows.start - y, rows.stop - y)
+        cuts: list[tuple[Cut, tuple[slice, slice]]] = [
+            ((j, own, columns), (row_places, column_places))
+            for j, (columns, column_places) in enumerate(across)
+            if rows.stop > rows.start and columns.stop > columns.start
+        ]
+        if cuts:
+            yield planes[i, :, y : y + STRIP], cuts
 
-    def along(first: int, start: int, stop: int) -> tuple[slice, slice]:
-        # from the first at or after start to the last before stop, of first, first + side, ...
-        inside = slice(-((first - start) // side), -((first - stop) // side))
-        return inside, slice((first - start) % side, None, side)
 
-    for i, j in itertools.product(range(side), repeat=2):
-        rows, row_places = along(i, window.y, window.stop_y)
-        columns, column_places = along(j, window.x, window.stop_x)
-        if rows.stop > rows.start and columns.stop > columns.start:
-            yield planes[i, j, rows], columns, (row_places, column_places)
+def _every(side: int, first: int, start: int, stop: int, *, origin: int) -> tuple[slice, slice]:
+    """Which of first, first + side, .. lie from `start` to `stop`; and these, less `origin`."""
+    inside = slice(-((first - start) // side), -((first - stop) // side))
+    return inside, slice(first + side * inside.start - origin, stop - origin, side)
 
 
 def _field(recipe: Recipe, pixels: Pixels, valid: Mask | None, band: int) -> NDArray[np.float32]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ Pixels = NDArray[Any]
 """(band, y, x) or (y, x) in the source's data type, which is known at run time only."""
 Mask = NDArray[np.bool_]
 """True where a pixel is valid."""
+Cut = tuple[int | slice, ...]
+"""Which values of an array."""
 
 SUPPORTED = (
     *("uint8", "int8", "uint16", "int16", "uint32", "int32"),
@@ -26,14 +28,10 @@ SUPPORTED = (
 
 HUGE = 1e37
 """Floats from here on, such as undeclared gaps of -3.4e38, would overflow in a network."""
-STRIP = 256
-"""Rows that are turned into the output's values at once."""
 MAGIC = np.float32(1.5 * 2**23)
 """From here on float32 holds whole numbers only: to add it is to round, halves to even."""
 MAGIC_BITS = int(MAGIC.view(np.int32))
 """Its representation; that of MAGIC + n is n more, so that its low bits are those of n."""
-WHOLE = slice(None)
-"""All columns."""
 LARGEST_CENTRE = 2**16
 """Centres up to here leave MAGIC + centre + n a whole number of the same exponent."""
 
@@ -64,73 +62,99 @@ class Radiometry:
                 light = (pixels.astype(np.float64) - centre).astype(np.float32)
         return light if self.gain == 1 else light / np.float32(self.gain)
 
-    def from_network(
-        self, light: NDArray[np.float32], *, band: int, into: Pixels, columns: slice = WHOLE
-    ) -> int:
-        """Write `columns` of what a network returned (y, x) into `into`; how many did not fit.
+    def from_network(self, light: NDArray[np.float32], *, band: int) -> Restored:
+        """What a network returned for one band, (.., y, x), in the unit of the source.
+
+        Overwrites `light`, which had better be of one piece: cut arrays are slow to go over.
+        """
+        dtype, centre = np.dtype(self.dtype), self.centre[band]
+        if dtype.itemsize > 2:
+            wide = light if dtype == np.float32 else light.astype(np.float64)
+            if self.gain != 1:
+                wide *= wide.dtype.type(self.gain)
+            if centre:
+                wide += wide.dtype.type(centre)
+            return Wide(wide, dtype, self.nodata)
+        if self.gain != 1:
+            light *= np.float32(self.gain)
+        if centre % 1 or abs(centre) > LARGEST_CENTRE:
+            light += np.float32(centre)
+            centre = 0.0
+        # rounds the sum once; from here on all is done on the bits
+        light += MAGIC + np.float32(centre)
+        bits = light.view(np.int32)
+        extremes = int(bits.min()) - MAGIC_BITS, int(bits.max()) - MAGIC_BITS
+        return Short(bits, extremes, dtype, self.nodata)
+
+
+class Restored(Protocol):
+    """Values on the way to the output's data type."""
+
+    def write(self, cut: Cut, into: Pixels, *, keep: Mask | None = None) -> int:
+        """Write a cut (y, x) into an array of the output's type; how many values did not fit.
 
         Rounded to nearest and clipped to the data type only. A value that would read as nodata
-        moves by the smallest step. Overwrites all of `light`, for cut arrays are slow to go over.
+        moves by the smallest step. What is to `keep` its source's value is not counted; whoever
+        knows it writes it afterwards. A cut is written once.
         """
-        # strips that stay in the cache: every step goes over the values once
-        strips = [slice(y, y + STRIP) for y in range(0, len(light), STRIP)]
-        return sum(self._strip(light[rows], band, into[rows], columns) for rows in strips)
 
-    def _strip(self, light: NDArray[np.float32], band: int, into: Pixels, columns: slice) -> int:
-        dtype, centre = into.dtype, self.centre[band]
-        if dtype.itemsize <= 2:
-            if self.gain != 1:
-                light *= np.float32(self.gain)
-            return _round_short(light, centre, nodata=self.nodata, into=into, columns=columns)
-        light = light[:, columns]
-        wide = light if dtype == np.float32 else light.astype(np.float64)
-        if self.gain != 1:
-            wide *= wide.dtype.type(self.gain)
-        if centre:
-            wide += wide.dtype.type(centre)
+
+@dataclass(frozen=True, slots=True)
+class Short:
+    """Integers of up to 16 bits: only what the extremes of all values ask for is done."""
+
+    bits: NDArray[np.int32]
+    """MAGIC_BITS + value."""
+    extremes: tuple[int, int]
+    """The smallest and the largest value, whatever is cut."""
+    dtype: np.dtype[Any]
+    """Of the output."""
+    nodata: float | None
+    """Value of invalid pixels."""
+
+    def write(self, cut: Cut, into: Pixels, *, keep: Mask | None = None) -> int:
+        """`round_to` and `avoid_nodata` in a third of the passes."""
+        bits, nodata, (low, high) = self.bits[cut], self.nodata, self.extremes
+        first, last = _extremes(self.dtype)
+        # nodata at either end of the range is avoided by ending one step before it
+        ends = first + (nodata == first), last - (nodata == last)
         clipped = 0
-        if dtype.kind == "f":
-            into[:] = wide
-        else:
-            clipped = round_to(wide, into=into)
-        avoid_nodata(into, self.nodata)
+        if low < ends[0] or high > ends[1]:
+            if keep is not None:
+                np.copyto(bits, MAGIC_BITS, where=keep)
+            if low < first:
+                clipped += int(np.count_nonzero(bits < MAGIC_BITS + first))
+            if high > last:
+                clipped += int(np.count_nonzero(bits > MAGIC_BITS + last))
+            np.clip(bits, MAGIC_BITS + ends[0], MAGIC_BITS + ends[1], out=bits)
+        np.copyto(into, bits, casting="unsafe")
+        if nodata is not None and max(low, ends[0]) <= nodata <= min(high, ends[1]):
+            avoid_nodata(into, nodata)
         return clipped
 
 
-def _round_short(
-    values: NDArray[np.float32],
-    centre: float,
-    *,
-    nodata: float | None,
-    into: Pixels,
-    columns: slice,
-) -> int:
-    """`round_to` and `avoid_nodata` of values + centre for up to 16 bits, in a third of the passes.
+@dataclass(frozen=True, slots=True)
+class Wide:
+    """Floats, and integers of 32 bits."""
 
-    The sum is rounded once, by the addition of MAGIC; from there on all is done on the bits, and
-    only what the extremes of all columns ask for. Overwrites `values`.
-    """
-    if centre % 1 or abs(centre) > LARGEST_CENTRE:
-        values += np.float32(centre)
-        centre = 0.0
-    values += MAGIC + np.float32(centre)
-    bits = values.view(np.int32)
-    low, high = int(bits.min()) - MAGIC_BITS, int(bits.max()) - MAGIC_BITS
-    first, last = _extremes(into.dtype)
-    bits = bits[:, columns]
-    clipped = 0
-    if low < first:
-        clipped += int(np.count_nonzero(bits < MAGIC_BITS + first))
-    if high > last:
-        clipped += int(np.count_nonzero(bits > MAGIC_BITS + last))
-    # nodata at either end of the range is avoided by ending one step before it
-    first, last = first + (nodata == first), last - (nodata == last)
-    if low < first or high > last:
-        np.clip(bits, MAGIC_BITS + first, MAGIC_BITS + last, out=bits)
-    np.copyto(into, bits, casting="unsafe")
-    if nodata is not None and max(low, first) <= nodata <= min(high, last):
-        avoid_nodata(into, nodata)
-    return clipped
+    values: NDArray[np.floating]
+    """float32 for float32, else float64."""
+    dtype: np.dtype[Any]
+    """Of the output."""
+    nodata: float | None
+    """Value of invalid pixels."""
+
+    def write(self, cut: Cut, into: Pixels, *, keep: Mask | None = None) -> int:
+        """By way of `round_to` and `avoid_nodata`."""
+        values, clipped = self.values[cut], 0
+        if keep is not None:
+            np.copyto(values, 0, where=keep)
+        if self.dtype.kind == "f":
+            into[:] = values
+        else:
+            clipped = round_to(values, into=into)
+        avoid_nodata(into, self.nodata)
+        return clipped
 
 
 @lru_cache

@@ -203,14 +203,21 @@ def checksum(path: Path, *, length: int | None = None) -> int:
     return crc
 
 
-def write_durably(path: Path, *parts: bytes | bytearray | memoryview) -> Staged:
-    """Write a whole file: temporary name, sync, rename. `Staged.name` is relative to its parent."""
+def write_durably(
+    path: Path, *parts: bytes | bytearray | memoryview, crc32: int | None = None
+) -> Staged:
+    """Write a whole file: temporary name, sync, rename. `Staged.name` is relative to its parent.
+
+    `crc32` is that of all parts, if it is known already.
+    """
     with replacing(path) as file:
-        crc = size = 0
         for part in parts:
             file.write(part)
-            crc, size = isal_zlib.crc32(part, crc), size + len(part)
-    return Staged(path.name, size, crc)
+    if crc32 is None:
+        crc32 = 0
+        for part in parts:
+            crc32 = isal_zlib.crc32(part, crc32)
+    return Staged(path.name, sum(map(len, parts)), crc32)
 
 
 @contextmanager

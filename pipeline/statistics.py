@@ -1,7 +1,7 @@
 """Band statistics that do not depend on how the image was cut.
 
-Sums are taken over fixed blocks of the output grid and added exactly (as fractions), so that any
-tiling and any order of arrival give the same numbers to the last bit.
+Sums of short integers are exact. Others are taken over fixed blocks of the output grid and added
+exactly (as fractions): any tiling and any order of arrival give the same numbers to the last bit.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
 from pipeline.pyramid import BLOCK
 from pipeline.radiometry import Mask, Pixels
 
-ROWS = 32
-"""Rows of a block that are summed at once: as floats they stay close to the core."""
+CHUNK = 65_536
+"""Values that are summed at once: as floats they stay close to the core, and the sum of the squares
+of so many 16-bit integers is below 2**53, exact in whatever order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,9 @@ class Statistics:
 
 def measure(pixels: Pixels, valid: Mask | None) -> tuple[Statistics, ...]:
     """The statistics of each band of a tile (band, y, x) that starts on the grid of blocks."""
+    if _exact(pixels.dtype):
+        masks = [None] * len(pixels) if valid is None else valid
+        return tuple(_of_short(band, mask) for band, mask in zip(pixels, masks, strict=True))
     return tuple(
         add_up(
             _of_block(pixels[band, y : y + BLOCK, x : x + BLOCK], mask)
@@ -79,28 +84,30 @@ def add_up(parts: Iterable[Statistics]) -> Statistics:
     return sum(parts, Statistics())
 
 
+def _exact(dtype: np.dtype[Any]) -> bool:
+    """Whether float64 holds the sums of a chunk and of its squares exactly."""
+    return dtype.kind != "f" and dtype.itemsize <= 2
+
+
+def _of_short(band: Pixels, valid: Mask | None) -> Statistics:
+    """Of integers (y, x) of up to 16 bits."""
+    values = np.ravel(band) if valid is None else band[valid]
+    if not values.size:
+        return Statistics(total=band.size)
+    total = squares = 0
+    for start in range(0, values.size, CHUNK):
+        reals = values[start : start + CHUNK].astype(np.float64)
+        total, squares = total + int(reals.sum()), squares + int(reals @ reals)
+    extremes = float(values.min()), float(values.max())
+    return Statistics(values.size, band.size, *extremes, Fraction(total), Fraction(squares))
+
+
 def _of_block(block: Pixels, valid: Mask | None) -> Statistics:
-    # once in one piece: every pass over a part of a tile would copy it anew
-    values = np.ascontiguousarray(block) if valid is None else block[valid][None]
+    """Summed in float64, in the order that the shape of the block gives."""
+    values = block.ravel() if valid is None else block[valid]
     if not values.size:
         return Statistics(total=block.size)
-    exact = values.dtype.kind != "f" and values.dtype.itemsize <= 2
-    total, squares = _whole_sums(values) if exact else _real_sums(values)
-    return Statistics(
-        values.size, block.size, float(values.min()), float(values.max()), total, squares
-    )
-
-
-def _whole_sums(values: Pixels) -> tuple[Fraction, Fraction]:
-    """(sum, sum of squares) of integers of up to 16 bits: exact, in whatever order."""
-    total = squares = 0.0
-    for row in range(0, len(values), ROWS):
-        reals = values[row : row + ROWS].astype(np.float64).ravel()
-        total, squares = total + float(reals.sum()), squares + float(reals @ reals)
-    return Fraction(total), Fraction(squares)
-
-
-def _real_sums(values: Pixels) -> tuple[Fraction, Fraction]:
-    """(sum, sum of squares) in float64, in the order that the shape of the block gives."""
-    reals = values.ravel().astype(np.float64)
-    return Fraction(float(reals.sum())), Fraction(float((reals * reals).sum()))
+    reals = values.astype(np.float64)
+    total, squares = float(reals.sum()), float((reals * reals).sum())
+    extremes = float(values.min()), float(values.max())
+    return Statistics(values.size, block.size, *extremes, Fraction(total), Fraction(squares))

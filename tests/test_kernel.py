@@ -98,6 +98,23 @@ def test_invalid_everywhere_is_written_as_such() -> None:
     assert not valid.any()
 
 
+def test_blocks_without_a_valid_pixel_cost_no_network() -> None:
+    seen = list[tuple[int, ...]]()
+
+    class Counting(FakeNetwork):
+        def __call__(self, pixels: np.ndarray, /) -> np.ndarray:
+            seen.append(pixels.shape)
+            return super().__call__(pixels)
+
+    pixels = texture((2, 96, 96))
+    pixels[:, :, 48:] = 65535
+    pixels[1, 0, 95] = 300
+    fine, valid = upscale_array(pixels, Counting(block=48), side=512, nodata=65535)
+    assert len(seen) == 2 + 3
+    np.testing.assert_array_equal(valid, replicate(pixels != 65535, scale=2))
+    np.testing.assert_array_equal(fine[~valid], 65535)
+
+
 def test_a_mask_excludes_pixels_in_all_bands_and_keeps_their_values() -> None:
     pixels = texture((2, 30, 30))
     mask = np.ones((30, 30), bool)

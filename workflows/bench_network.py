@@ -38,7 +38,12 @@ def bare(pixels: NDArray[np.float32]) -> float:
     field = np.pad(pixels, ((0, 0), (halo, halo), (halo, halo)), mode="symmetric")
     height, width = pixels.shape[1:]
     tiling = Tiling(height, width, network.scale, TILE, halo)
-    blocks = [block for tile in tiling for block in tiling.core(tile).cut(network.block)]
+    blocks = [
+        block
+        for tile in tiling
+        for block in tiling.core(tile).cut(network.block)
+        if pixels[:, *block.slices].any()  # the job computes nothing where all is nodata, 0
+    ]
 
     def run(block: Window) -> None:
         rows = slice(block.y, block.stop_y + 2 * halo)

@@ -30,6 +30,8 @@ LEAST_STEP, MOST_STEP = 2**20, 256 * 2**20
 """Bytes of a step of small and of huge outputs."""
 
 Data = bytes | memoryview
+Checked = tuple[Data, int]
+"""Bytes with their CRC-32, for everything is checked once."""
 
 
 class Joiner(Protocol):
@@ -38,7 +40,7 @@ class Joiner(Protocol):
     state: int
     """What it must be told to go on after an interruption; recorded with the progress."""
 
-    def join(self, pieces: Sequence[Piece]) -> Iterator[Data]:
+    def join(self, pieces: Sequence[Piece]) -> Iterator[Checked]:
         """The bytes that come of one step's pieces."""
 
     def end(self) -> Data:
@@ -54,7 +56,7 @@ class Verbatim:
     state: int = 0
     """Not needed."""
 
-    def join(self, pieces: Sequence[Piece]) -> Iterator[Data]:
+    def join(self, pieces: Sequence[Piece]) -> Iterator[Checked]:
         """The bytes of the pieces."""
         return take(self.stage, pieces)
 
@@ -77,6 +79,11 @@ class _Progress:
     """Of the joiner."""
     whole: bool = False
     """Whether nothing is left to do."""
+
+
+def checked(data: Data) -> Checked:
+    """Bytes that have no CRC-32 yet."""
+    return data, isal_zlib.crc32(data)
 
 
 def in_steps(pieces: Iterable[Piece], size: int) -> Iterator[list[Piece]]:
@@ -115,7 +122,7 @@ def assemble(
                 _record(stage, file, done)
             cut(stage, step)
         if not done.whole:
-            done = replace(_append(file, done, [joiner.end()]), whole=True)
+            done = replace(_append(file, done, [checked(joiner.end())]), whole=True)
             _record(stage, file, done)
 
 
@@ -144,13 +151,13 @@ def _recorded(stage: Path) -> _Progress | None:
         raise DamagedStageError(f"{RECORD} was damaged", uri=str(stage)) from error
 
 
-def _append(file: IO[bytes], done: _Progress, data: Iterable[Data]) -> _Progress:
+def _append(file: IO[bytes], done: _Progress, data: Iterable[Checked]) -> _Progress:
     """The progress once `data` is written."""
-    size, crc = done.size, done.crc32
-    for chunk in data:
+    size, whole = done.size, done.crc32
+    for chunk, crc in data:
         file.write(chunk)
-        size, crc = size + len(chunk), isal_zlib.crc32(chunk, crc)
-    return replace(done, size=size, crc32=crc)
+        size, whole = size + len(chunk), isal_zlib.crc32_combine(whole, crc, len(chunk))
+    return replace(done, size=size, crc32=whole)
 
 
 def _record(stage: Path, file: IO[bytes], done: _Progress) -> None:

@@ -61,10 +61,14 @@ def part_name(tile: int) -> str:
 
 def write_part(stage: Path, name: str, pieces: Sequence[Sequence[Encoded]]) -> Staged:
     """Make a part durable; each piece is given as its fragments, piece 0 first."""
-    index = np.array([_measure(piece) for piece in pieces], "<u4").tobytes()
-    end = struct.pack("<II", len(pieces), isal_zlib.crc32(index))
+    measured = [_measure(piece) for piece in pieces]
+    index = np.array(measured, "<u4").tobytes()
+    end = index + struct.pack("<II", len(pieces), isal_zlib.crc32(index))
+    whole = 0
+    for length, crc in [*reversed(measured), (len(end), isal_zlib.crc32(end))]:
+        whole = isal_zlib.crc32_combine(whole, crc, length)
     data = itertools.chain.from_iterable(reversed(pieces))
-    return replace(write_durably(stage / name, *data, index, end), name=name)
+    return replace(write_durably(stage / name, *data, end, crc32=whole), name=name)
 
 
 def _measure(piece: Sequence[Encoded]) -> tuple[int, int]:
@@ -115,8 +119,8 @@ def placed(pieces: Callable[[], Iterable[Piece]]) -> Iterator[Piece]:
         yield piece._replace(offset=left[piece.name])
 
 
-def take(stage: Path, pieces: Iterable[Piece]) -> Iterator[memoryview]:
-    """The bytes of placed pieces, in chunks that are good until the next one.
+def take(stage: Path, pieces: Iterable[Piece]) -> Iterator[tuple[memoryview, int]]:
+    """The bytes of placed pieces, in chunks that are good until the next one; CRC-32 of each.
 
     Raises DamagedStageError after the last chunk of a piece that is not what was staged.
     """
@@ -132,14 +136,17 @@ def take(stage: Path, pieces: Iterable[Piece]) -> Iterator[memoryview]:
             raise _damaged(stage, name, some[0].tile) from error
 
 
-def _read(part: FileIO, piece: Piece, buffer: memoryview) -> Generator[memoryview, None, bool]:
-    """The bytes of a piece; returns whether they are what was written."""
+def _read(
+    part: FileIO, piece: Piece, buffer: memoryview
+) -> Generator[tuple[memoryview, int], None, bool]:
+    """Chunks of a piece with their CRC-32; returns whether they are what was written."""
     part.seek(piece.offset)
-    crc, left = 0, piece.length
+    whole, left = 0, piece.length
     while left and (size := part.readinto(buffer[:left])):
-        crc, left = isal_zlib.crc32(buffer[:size], crc), left - size
-        yield buffer[:size]
-    return not left and crc == piece.crc32
+        crc, left = isal_zlib.crc32(buffer[:size]), left - size
+        whole = isal_zlib.crc32_combine(whole, crc, size)
+        yield buffer[:size], crc
+    return not left and whole == piece.crc32
 
 
 def cut(stage: Path, pieces: Iterable[Piece]) -> None:

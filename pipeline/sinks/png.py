@@ -31,7 +31,15 @@ from pipeline.journal import Receipt, Staged
 from pipeline.kernel import Fine
 from pipeline.plan import Plan
 from pipeline.radiometry import Pixels
-from pipeline.sinks.assembly import LEAST_STEP, STEPS, Data, assemble, is_assembled
+from pipeline.sinks.assembly import (
+    LEAST_STEP,
+    STEPS,
+    Checked,
+    Data,
+    assemble,
+    checked,
+    is_assembled,
+)
 from pipeline.sinks.cog import check_file
 from pipeline.sinks.parts import (
     Index,
@@ -188,15 +196,15 @@ class _Rows:
     state: int = 1
     """Adler-32 of the filtered rows so far, which ends their stream."""
 
-    def join(self, pieces: Sequence[Piece]) -> Iterator[Data]:
+    def join(self, pieces: Sequence[Piece]) -> Iterator[Checked]:
         """A piece of DEFLATE that ends on a byte, in chunks of the PNG."""
         packer = self.packing.packer()
         for first in range(0, len(pieces), self.columns):
             rows = filtered(self._slabs(pieces[first : first + self.columns]), self.packing)
             self.state = isal_zlib.adler32(rows, self.state)
             if packed := packer.compress(rows):
-                yield chunk(b"IDAT", packed)
-        yield chunk(b"IDAT", packer.flush(zlib.Z_FULL_FLUSH))
+                yield checked(chunk(b"IDAT", packed))
+        yield checked(chunk(b"IDAT", packer.flush(zlib.Z_FULL_FLUSH)))
 
     def end(self) -> Data:
         """The last bytes of the stream, and all chunks behind it."""
@@ -207,6 +215,7 @@ class _Rows:
         """(y, x, band) pixels of neighbours in one row."""
         # copied as they come: each chunk is overwritten by the next one
         slabs = [
-            imagecodecs.png_decode(b"".join(map(bytes, take(self.stage, [p])))) for p in pieces
+            imagecodecs.png_decode(b"".join(bytes(data) for data, _ in take(self.stage, [piece])))
+            for piece in pieces
         ]
         return np.concatenate([np.atleast_3d(slab) for slab in slabs], axis=1)

@@ -1,0 +1,73 @@
+"""Scenes: deliveries of satellite images, found in an inbox and opened one by one.
+
+A new family is one new module here (or an entry point in the group `espcn.scenes`) with
+`claims(path)` and `open(path, options, work)`.
+
+    claims   by names only, cheap; what is broken is claimed too, so that it is reported
+    open     reads metadata and headers; may write VRTs and unpack archives into `work`;
+             raises SceneError
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import cast
+
+from pipeline.errors import ConfigError
+from pipeline.scenes.scene import Scene, SceneOptions
+
+FAMILIES = ("sentinel2", "landsat", "stac", "folder")
+"""Our own, most particular first."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Found:
+    """Something in the inbox that a family claims."""
+
+    path: Path
+    """Directory, archive or file."""
+    family: str
+    """Whose it is."""
+
+
+def find_scenes(inbox: Path, options: SceneOptions) -> Iterator[Found]:
+    """Everything under a directory that is a scene, in the order of its path.
+
+    Nothing below a scene is looked at; hidden names are not. Raises ConfigError for an unknown
+    family.
+    """
+    for name in options.families:
+        family(name)
+    yield from _under(inbox, options)
+
+
+def open_scene(found: Found, options: SceneOptions, work: Path) -> Scene:
+    """Open what was found; raises SceneError."""
+    return cast("Scene", family(found.family).open(found.path, options, work))
+
+
+def family(name: str) -> ModuleType:
+    """The module of a family; raises ConfigError for one that does not exist."""
+    if name in FAMILIES:
+        return import_module(f"pipeline.scenes.{name}")
+    for entry in entry_points(group="espcn.scenes"):
+        if entry.name == name:
+            return cast("ModuleType", entry.load())
+    raise ConfigError(f"there is no family of scenes {name!r}: choose from {', '.join(FAMILIES)}")
+
+
+def _under(folder: Path, options: SceneOptions) -> Iterator[Found]:
+    with os.scandir(folder) as entries:
+        paths = sorted(Path(entry) for entry in entries if not entry.name.startswith("."))
+    for path in paths:
+        claimant = next((n for n in options.families if family(n).claims(path)), None)
+        if claimant is not None:
+            yield Found(path, claimant)
+        elif path.is_dir() and not path.is_symlink():
+            yield from _under(path, options)

@@ -1,0 +1,1 @@
+"""Directories of scenes become directories of products: `espcn batch`, and every night."""

@@ -133,7 +133,8 @@ class Upscaler:
 
         Fine pixel (R*y + i, R*x + j) is at [band, i, j, y, x], so whoever converts the values can
         put them in their places as well, which saves a pass over them. R is that of the backend,
-        1 where it has nothing to save. Planes may reach beyond h*scale and w*scale. Which `band` of
+        1 where it has nothing to save. Planes may reach beyond h*scale and w*scale, and are good
+        until the thread's next call. Which `band` of
         the scene comes first makes no difference here; to `espcn.Consistent` it may.
         """
         if self.address.placement.backend not in ("onnxruntime", "openvino"):
@@ -147,8 +148,10 @@ class Upscaler:
     def _run(self, pixels: NDArray[np.generic], *, split: bool) -> NDArray[np.float32]:
         session, bands = _session(self.address, split=split), self.card.bands
         values = np.ascontiguousarray(pixels, dtype=np.float32)
-        parts = [session.run(values[i : i + bands]) for i in range(0, len(values), bands)]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if len(values) == bands:
+            return session.run(values)
+        parts = [session.run(values[i : i + bands]).copy() for i in range(0, len(values), bands)]
+        return np.concatenate(parts)
 
     def _check(self, pixels: NDArray[np.generic]) -> None:
         name, smallest = self.card.name, 2 * self.halo + 1

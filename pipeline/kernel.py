@@ -65,6 +65,7 @@ class Upscaler(Protocol):
     def planes(self, pixels: NDArray[np.float32], /, *, band: int) -> NDArray[np.float32]:
         """(band, h + 2 halo, w + 2 halo) to (band, R, R, y, x), float32, the caller's to change.
 
+        They are good until the next call from the same thread.
         `band`, counted from 0, is the place in the scene of the first one of `pixels`.
         Fine pixel (R * y + i, R * x + j) is at [band, i, j, y, x]. Any R will do; planes may reach
         beyond h * scale and w * scale.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -32,6 +33,8 @@ MAGIC = np.float32(1.5 * 2**23)
 """From here on float32 holds whole numbers only: to add it is to round, halves to even."""
 MAGIC_BITS = int(MAGIC.view(np.int32))
 """Its representation; that of MAGIC + n is n more, so that its low bits are those of n."""
+LOWEST = {step: 0 if sys.byteorder == "little" else step - 1 for step in (2, 4)}
+"""Which of the 2 or 4 short integers of an int32 holds its lowest bits."""
 LARGEST_CENTRE = 2**16
 """Centres up to here leave MAGIC + centre + n a whole number of the same exponent."""
 
@@ -127,7 +130,10 @@ class Short:
             if high > last:
                 clipped += int(np.count_nonzero(bits > MAGIC_BITS + last))
             np.clip(bits, MAGIC_BITS + ends[0], MAGIC_BITS + ends[1], out=bits)
-        np.copyto(into, bits, casting="unsafe")
+        # the low bits of a sum are those of the value, in two's complement
+        step = bits.itemsize // self.dtype.itemsize
+        low_bits = bits.view(self.dtype)[..., LOWEST[step] :: step]
+        np.copyto(into, low_bits)
         if nodata is not None and max(low, ends[0]) <= nodata <= min(high, ends[1]):
             avoid_nodata(into, nodata)
         return clipped

@@ -14,8 +14,9 @@ from xml.etree import ElementTree
 from pipeline.scenes.scene import SceneError
 
 MOST = 32 * 2**20
-"""Bytes of an XML file; the largest of a Sentinel-2 tile have 0.6 MB."""
+"""Bytes that are read of an XML file; the metadata of a Sentinel-2 tile have 0.6 MB."""
 CHUNK = 64 * 1024
+"""Bytes that are parsed at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +47,22 @@ class Markup:
         return number(self.text(*names))
 
 
-def parse_xml(path: Path) -> Markup:
+def parse_xml(path: Path, *, until: str = "") -> Markup:
     """Read an XML file; raises SceneError if it is no XML, too large or declares a document type.
 
-    Entities come with document types only.
+    Entities come with document types only. What follows the end of the first element `until` is
+    not read.
     """
-    parser = ElementTree.XMLParser(target=_Builder(path))
+    builder = _Builder(path, until)
+    parser = ElementTree.XMLParser(target=builder)
     try:
-        if path.stat().st_size > MOST:
-            raise SceneError(
-                f"has {path.stat().st_size} bytes, limit {MOST}", uri=str(path), reason="hostile"
-            )
         with path.open("rb") as file:
-            while chunk := file.read(CHUNK):
+            while not builder.done and (chunk := file.read(CHUNK)):
                 parser.feed(chunk)
-        top = parser.close()
+                if file.tell() > MOST:
+                    message = f"has more than {MOST} bytes, which no metadata need"
+                    raise SceneError(message, uri=str(path), reason="hostile")
+        top = builder.top if builder.done else parser.close()
     except (ElementTree.ParseError, LookupError, ValueError) as error:  # an unknown encoding
         raise SceneError(
             f"is not well-formed XML ({error}): it is damaged or has not arrived whole",
@@ -68,6 +70,7 @@ def parse_xml(path: Path) -> Markup:
         ) from error
     except OSError as error:
         raise SceneError(f"cannot be read ({error.strerror})", uri=str(path)) from error
+    assert top is not None  # the parser had found no element
     named: dict[str, list[ElementTree.Element]] = defaultdict(list)
     for element in top.iter():
         named[_plain(element.tag)].append(element)
@@ -86,9 +89,24 @@ def number(text: str | None) -> float | None:
 class _Builder(ElementTree.TreeBuilder):
     """Builds the tree; stops at a document type, in whichever encoding it stands."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, until: str) -> None:
         super().__init__()
-        self.path = path
+        self.path, self.until = path, until
+        self.top: ElementTree.Element | None = None
+        """The outermost element."""
+        self.done = False
+        """Whether the last element that matters has ended."""
+
+    def start(self, tag: str, attrs: dict[str, str]) -> ElementTree.Element:  # type: ignore[override]
+        """Called by the parser."""
+        element = super().start(tag, attrs)
+        self.top = element if self.top is None else self.top
+        return element
+
+    def end(self, tag: str) -> ElementTree.Element:
+        """Called by the parser."""
+        self.done = self.done or _plain(tag) == self.until
+        return super().end(tag)
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:  # noqa: ARG002
         """Called by the parser."""

@@ -66,13 +66,15 @@ def write_stack(
 ) -> None:
     """Write a VRT over bands of one grid and data type; raises SceneError where they are not.
 
-    `nodata` None: as the files say. `georef` places files that do not say where they lie. The same
-    bands give the same file, with the time of the youngest of them.
+    What files say of nodata, scale and offset must not contradict what is given; `nodata` None: as
+    the files say. `georef` places files that do not say where they lie. The same bands give the
+    same file, with the time of the youngest of them.
     """
     headers = {band.uri: read_header(band.uri) for band in bands}
     first = headers[bands[0].uri]
     for band in bands:
         _check_band(band, headers[band.uri])
+        _check_values(band, headers[band.uri], nodata)
         _check_grid(bands[0], first, band, headers[band.uri], any_nodata=nodata is not None)
     nodata = first.nodata if nodata is None else nodata
     placed = first.georef if first.georef.affine or georef is None else georef
@@ -105,6 +107,24 @@ def _check_band(band: StackBand, header: Profile) -> None:
             uri=band.uri,
             reason="unsupported",
         )
+
+
+def _check_values(band: StackBand, header: Profile, nodata: float | None) -> None:
+    """Raise SceneError where a file says otherwise of its values than the scene's metadata."""
+    own, facts = header.bands[band.number - 1], band.facts
+    pairs = [("scale", own.scale, facts.scale), ("offset", own.offset, facts.offset)]
+    pairs = pairs if (own.scale, own.offset) != (1.0, 0.0) else []
+    if None not in (nodata, header.nodata) and not (
+        nodata != nodata and header.nodata != header.nodata
+    ):
+        pairs.append(("nodata", header.nodata, nodata))
+    for what, theirs, ours in pairs:
+        if theirs != ours:
+            raise SceneError(
+                f"has {what} {theirs:.9g} in its header, {ours:.9g} in the metadata of the scene: "
+                "mend the one that is wrong",
+                uri=band.uri,
+            )
 
 
 def _check_grid(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -55,11 +55,27 @@ class Crew:
             )
         return dict(zip(futures, calls.values(), strict=True))
 
-    def wait(self, completed: as_completed) -> list[Future]:
-        """The next futures that end; raises TileError when nobody is left to end any."""
+    def submit(
+        self, function: Callable[..., object], arguments: Sequence[object], *, key: str
+    ) -> Future:
+        """Send `function(*arguments)`, which is tried once."""
+        with self._connected():
+            return self.client.submit(
+                function, *arguments, key=f"{key}-{self.name}", pure=False, retries=0
+            )
+
+    def wait(
+        self, completed: as_completed, *, until: Callable[[], bool] = lambda: False
+    ) -> list[Future]:
+        """The next futures that end, none if `until` says so first.
+
+        Raises TileError when nobody is left to end any.
+        """
         while not completed.has_ready():
             self._count()
             time.sleep(POLL)
+            if until() and not completed.has_ready():
+                return []
         self._count()
         return list(completed.next_batch(block=False))
 

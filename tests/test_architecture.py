@@ -14,11 +14,12 @@ FORBIDDEN = {
     "workflows": {"torch"},
 }
 ONLY_IN = {
-    "distributed": {"pipeline/run.py", "pipeline/cluster.py"},
+    "distributed": {"pipeline/pool.py", "pipeline/cluster.py"},
+    "prefect": {"workflows/nightly.py"},
     "dask.array": {"pipeline/lazy.py"},
     "pydantic": {"workflows/config.py"},
     "pydicom": {"pipeline/sources/dicom.py"},
-    "typer": {"workflows/cli.py", "workflows/cli_models.py"},
+    "typer": {"workflows/cli.py", "workflows/cli_batch.py", "workflows/cli_models.py"},
 }
 MODULES = sorted(
     path.relative_to(ROOT).as_posix() for top in FORBIDDEN for path in (ROOT / top).rglob("*.py")

@@ -25,11 +25,13 @@ from pipeline.options import (
     SourceOptions,
     TilingOptions,
 )
+from pipeline.scenes.scene import SceneOptions
+from workflows.batch.options import BatchOptions, CheckOptions, ModelsOptions, ScheduleOptions
 from workflows.data_options import DataOptions
 from workflows.job import ModelOptions
 from workflows.train_options import CardOptions, DegradationOptions, RunOptions
 
-Subject = Literal["upscale", "train"]
+Subject = Literal["upscale", "train", "batch"]
 """What a configuration is about."""
 
 SECTIONS: dict[Subject, dict[str, type]] = {
@@ -48,6 +50,18 @@ SECTIONS: dict[Subject, dict[str, type]] = {
         "recipe": Recipe,
         "run": RunOptions,
         "card": CardOptions,
+    },
+    "batch": {
+        "batch": BatchOptions,
+        "scenes": SceneOptions,
+        "models": ModelsOptions,
+        "model": ModelOptions,
+        "radiometry": RadiometryOptions,
+        "tiling": TilingOptions,
+        "output": OutputOptions,
+        "cluster": ClusterOptions,
+        "checks": CheckOptions,
+        "schedule": ScheduleOptions,
     },
 }
 """Sections of a configuration and the dataclasses that they fill."""

@@ -23,6 +23,8 @@ from typer.main import get_command
 
 from espcn import ModelError
 from pipeline.errors import PipelineError
+from workflows.catalogue import Subject
+from workflows.cli_batch import batch_app
 from workflows.cli_models import (
     INTERRUPTED,
     AsJson,
@@ -36,6 +38,7 @@ from workflows.job import Job
 
 app = typer.Typer(help="Exact, restartable super-resolution of huge images.", no_args_is_help=True)
 config_app = typer.Typer(no_args_is_help=True)
+app.add_typer(batch_app)
 app.add_typer(models_app)
 app.add_typer(config_app, name="config", help="Explain and check options, also of train.")
 
@@ -237,22 +240,36 @@ ForTraining = Annotated[
     bool, typer.Option("--train", help="Options of train. Default: what the file's sections say.")
 ]
 
+ForBatch = Annotated[
+    bool, typer.Option("--batch", help="Options of batch. Default: what the file's sections say.")
+]
+
+
+def _subject(file: Path | None, *, for_training: bool, for_batch: bool) -> Subject:
+    """What a configuration is about."""
+    from workflows.config import subject_of
+
+    if for_training and for_batch:
+        raise typer.BadParameter("--train excludes --batch: give one")
+    return "train" if for_training else "batch" if for_batch else subject_of(file)
+
 
 @config_app.command()
 def show(
     file: Annotated[Path | None, typer.Argument(help="Configuration file; none: defaults.")] = None,
     *,
     for_training: ForTraining = False,
+    for_batch: ForBatch = False,
     assignments: Assignments = None,
     as_json: AsJson = False,
     debug: Debug = False,  # noqa: ARG001 - `run` looks at it
 ) -> None:
-    """Explain every option of upscale, or of train: value, who chose it, what it does."""
+    """Explain every option of upscale, of train or of batch: value, who chose it, what it does."""
     from pipeline.serial import to_json
-    from workflows.config import read_settings, subject_of
+    from workflows.config import read_settings
     from workflows.console import open_console, show_settings
 
-    subject = "train" if for_training else subject_of(file)
+    subject = _subject(file, for_training=for_training, for_batch=for_batch)
     settings = read_settings(file, assignments or (), subject=subject)
     if as_json:
         typer.echo(json.dumps(to_json(settings), indent=2))
@@ -262,15 +279,16 @@ def show(
 
 @config_app.command()
 def check(
-    file: Annotated[Path, typer.Argument(help="Configuration file of upscale or of train.")],
+    file: Annotated[Path, typer.Argument(help="Configuration file of upscale, train or batch.")],
     *,
     for_training: ForTraining = False,
+    for_batch: ForBatch = False,
     debug: Debug = False,  # noqa: ARG001 - `run` looks at it
 ) -> None:
     """Check a configuration file; says what is wrong, or that nothing is."""
-    from workflows.config import check_settings, read_settings, subject_of
+    from workflows.config import check_settings, read_settings
 
-    subject = "train" if for_training else subject_of(file)
+    subject = _subject(file, for_training=for_training, for_batch=for_batch)
     chosen = check_settings(read_settings(file, subject=subject), subject)
     typer.echo(f"{file}: {chosen} options of espcn {subject} set, all valid")
 

@@ -1,6 +1,6 @@
 """From files, `--set` and flags to a checked `Job`; the only module that knows pydantic.
 
-    defaults  <  configuration file  <  cluster file  <  --set  <  flags
+    defaults  <  preset  <  configuration file  <  cluster file  <  --set  <  flags
 
 Every value remembers the layer that it came from.
 """
@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from espcn.architecture import MAX_SCALE
 from pipeline.errors import ConfigError
 from pipeline.pyramid import BLOCK
+from workflows.batch.job import Batch
 from workflows.catalogue import SECTIONS, Option, Subject, catalogue, nearest_key
 from workflows.job import Job
 from workflows.strict_yaml import parse_yaml, read_yaml
@@ -26,6 +27,12 @@ from workflows.train_options import Training
 
 MODEL = "model.safetensors"
 """Name of the weights file where only its folder is named."""
+
+PRESET = "preset"
+"""Key of a configuration file that names another one, relative to it, whose options it changes."""
+
+SHORT = {"inbox": "batch.inbox", "outbox": "batch.outbox"}
+"""Options that may stand at the top of a configuration file of batch."""
 
 CLUSTER_FILES = (".yaml", ".yml")
 """Suffixes by which `cluster.cluster` is known to name a file of cluster options."""
@@ -56,6 +63,15 @@ FLAGS: dict[Subject, dict[str, str]] = {
         "val_region": "data.val_region",
         "seed": "recipe.seed",
     },
+    "batch": {
+        "inbox": "batch.inbox",
+        "outbox": "batch.outbox",
+        "only": "batch.only",
+        "bands": "scenes.bands",
+        "device": "model.device",
+        "cluster": "cluster.cluster",
+        "workers": "cluster.workers",
+    },
 }
 """Options that have a flag of their own on the command line."""
 
@@ -83,6 +99,23 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "cluster.timeout": (lambda v: v > 0, "more than 0"),
     "cluster.attempts": (lambda v: v >= 1, "1 or more"),
+    "batch.attempts": (lambda v: v >= 1, "1 or more"),
+    "batch.open_scenes": (lambda v: v >= 1, "1 or more"),
+    "batch.product": (lambda v: v and "/" not in v, "a name without /"),
+    "models.rules": (
+        lambda v: v and all(isinstance(one, str) for one in v.values()),
+        "patterns and models, one or more",
+    ),
+    "scenes.families": (lambda v: v, "one or more"),
+    "scenes.max_unpacked": (lambda v: v >= 1, "1 or more"),
+    "checks.coverage": (lambda v: 0 <= v <= 1, "0 to 1"),
+    "checks.valid_difference": (lambda v: v >= 0, "0 or more"),
+    "checks.bias": (lambda v: v >= 0, "0 or more"),
+    "checks.consistency": (lambda v: v >= 0, "0 or more"),
+    "checks.corners": (lambda v: v >= 0, "0 or more"),
+    "checks.windows": (lambda v: v >= 0, "0 or more"),
+    "schedule.settle": (lambda v: v >= 0, "0 or more"),
+    "schedule.keep_reports": (lambda v: v >= 1, "1 or more"),
     "recipe.scale": (lambda v: 2 <= v <= MAX_SCALE, f"2 to {MAX_SCALE}"),
     "recipe.steps": (lambda v: v >= 1, "1 or more"),
     "recipe.patch": (lambda v: v >= 8, "8 or more"),
@@ -154,7 +187,8 @@ def check_settings(settings: Settings, subject: Subject) -> int:
 def subject_of(file: Path | None) -> Subject:
     """What a configuration file is about, told by its sections; `upscale` where none is known."""
     named = read_yaml(file) if file else {}
-    known = {subject: len(named.keys() & SECTIONS[subject]) for subject in SECTIONS}
+    tops = {SHORT[name].partition(".")[0] if name in SHORT else name for name in named}
+    known = {subject: len(tops & SECTIONS[subject].keys()) for subject in SECTIONS}
     return max(known, key=known.__getitem__)
 
 
@@ -165,6 +199,11 @@ def make_job(
     options = _filled(settings, "upscale")
     options["input"] = options.pop("source")
     return Job(source, tuple(outputs), overwrite, **options)
+
+
+def make_batch(settings: Settings) -> Batch:
+    """The batch that the settings describe."""
+    return Batch(**_filled(settings, "batch"))
 
 
 def make_training(
@@ -191,10 +230,16 @@ def _filled(settings: Settings, subject: Subject) -> dict[str, Any]:
 
 
 def _file_layer(file: Path, subject: Subject) -> Settings:
-    """What a configuration file sets."""
+    """What a configuration file sets, and the preset that it begins with."""
     found: Settings = {}
-    sections = SECTIONS[subject]
-    for section, content in read_yaml(file).items():
+    sections, named = SECTIONS[subject], read_yaml(file)
+    if subject == "batch":
+        preset = named.pop(PRESET, None)
+        if preset is not None:
+            found |= _file_layer(file.parent / str(preset), subject)
+        for name in SHORT.keys() & named.keys():
+            found[SHORT[name]] = Setting(_beside(file, SHORT[name], named.pop(name)), str(file))
+    for section, content in named.items():
         if section in sections and not isinstance(content, dict | None):
             raise ConfigError(f"{file}: {section} must be a section of options, got {content!r}")
         if not isinstance(content, dict):
@@ -207,9 +252,11 @@ def _file_layer(file: Path, subject: Subject) -> Settings:
 
 
 def _beside(file: Path, key: str, value: object) -> object:
-    """A cluster file named in a file lies relative to that file."""
+    """A cluster file or a directory named in a file lies relative to that file."""
     if key == "cluster.cluster" and str(value).endswith(CLUSTER_FILES):
         return str(file.parent / str(value))
+    if key in SHORT.values() and isinstance(value, str) and value:
+        return str(file.parent / value)
     return value
 
 
@@ -246,8 +293,8 @@ def _flagged(flags: Mapping[str, object], subject: Subject) -> Settings:
 
 
 def _listed(text: str, subject: Subject) -> object:
-    """Bands are numbers to `upscale`, and names or numbers, as text, to `train`."""
-    if subject == "train":
+    """Bands are numbers to `upscale`, and names or numbers, as text, to the others."""
+    if subject != "upscale":
         return [name.strip() for name in text.split(",") if name.strip()]
     return parse_yaml(f"[{text}]", name="--bands")
 

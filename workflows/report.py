@@ -111,7 +111,7 @@ def make_report(outcome: Outcome) -> Report:
             sum(r.cpu for r in receipts),
         ),
         megapixels_per_second=_throughput(outcome),
-        versions={"python": platform.python_version()} | _versions(),
+        versions={"python": platform.python_version()} | versions_of(),
         warnings=(*facts.warnings, *_warnings(plan, clipped)),
     )
 
@@ -174,7 +174,7 @@ def _throughput(outcome: Outcome) -> float:
     return round(outcome.megapixels / outcome.tile_seconds, 3) if outcome.tile_seconds else 0.0
 
 
-def _versions() -> dict[str, str]:
+def versions_of() -> dict[str, str]:
     found = {}
     for name in PACKAGES:
         try:

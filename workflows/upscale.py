@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.cluster import Shape, open_cluster
-from pipeline.errors import DamagedStageError, PublishError, SourceError
+from pipeline.errors import DamagedStageError
 from pipeline.journal import Receipt
-from pipeline.plan import Plan, check_memory
-from pipeline.run import Target, run
-from pipeline.sinks import load_sink
-from pipeline.sources import open_source
-from pipeline.stage import (
-    begin,
-    clear,
-    damaged,
-    discard,
-    is_publishing,
-    locked,
-    mark_publishing,
-)
+from pipeline.plan import check_memory
+from pipeline.publishing import check_unchanged, publish
+from pipeline.run import run
+from pipeline.stage import discard
+from pipeline.task import Target
 from workflows.beside import write_beside
 from workflows.events import Event, Outcome, Progress, Published, Publishing, Started, Warned
 from workflows.facts import known_before
@@ -33,11 +24,7 @@ from workflows.fit import check_fit, modest
 from workflows.job import Job
 from workflows.prepare import Prepared, prepare
 from workflows.report import size_on_disk
-
-logger = logging.getLogger(__name__)
-
-ROUNDS = 3
-"""Times that the same tile may be found damaged when it is published."""
+from workflows.staging import mend, opened
 
 
 def upscale(job: Job, on_tile: Callable[[Event], None] | None = None) -> Outcome:
@@ -55,7 +42,7 @@ def upscale(job: Job, on_tile: Callable[[Event], None] | None = None) -> Outcome
     for line in known_before(prepared):
         tell(Warned(line))
     with ExitStack() as stack:
-        targets = [stack.enter_context(_opened(path, plan)) for path, plan in prepared.plans]
+        targets = [stack.enter_context(opened(path, plan)) for path, plan in prepared.plans]
         resumed = min(len(target.journal.receipts) for target in targets)
         made, publishing = _make_and_publish(prepared, targets, resumed, tell)
         # only now: a job that is killed between two outputs finds both stages and goes on
@@ -75,17 +62,6 @@ def upscale(job: Job, on_tile: Callable[[Event], None] | None = None) -> Outcome
     )
     report, extras = write_beside(outcome)
     return replace(outcome, report=report, extras=extras)
-
-
-@contextmanager
-def _opened(path: Path, plan: Plan) -> Iterator[Target]:
-    """A locked stage for an output, resumed if the same plan began it."""
-    with locked(path) as stage:
-        journal, resumed = begin(stage, plan)
-        if not is_publishing(stage):
-            load_sink(plan.format).begin(stage, plan)
-            journal.forget(damaged(stage, journal) if resumed else set())
-        yield Target(path, stage, plan, journal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +86,13 @@ def _make_and_publish(
     made, found = _Made(prepared.shape), Counter[tuple[Path, int | None]]()
     while True:
         made = _make_tiles(prepared, targets, resumed, tell, made)
-        _check_unchanged(targets)
+        check_unchanged(targets[0].plan, *(target.stage for target in targets))
         publishing = time.perf_counter()
         for target in targets:
             error = _publish(target, tell)
             if error is not None:
                 found[target.path, error.tile] += 1
-                _mend(target, error, times=found[target.path, error.tile])
+                mend(target, error, times=found[target.path, error.tile])
                 break
         else:
             return made, publishing
@@ -135,22 +111,6 @@ def _make_tiles(
         return before
     now = _round(prepared, lacking, resumed, tell)
     return _Made(now.shape, before.seconds + now.seconds, before.megapixels + now.megapixels)
-
-
-def _mend(target: Target, error: DamagedStageError, *, times: int) -> None:
-    """Forget what is damaged, so that it is made again; raises PublishError if that is no use."""
-    if times == ROUNDS:
-        raise PublishError(
-            f"{error.message}, {ROUNDS} times in a row; check the disk", uri=error.uri
-        ) from error
-    logger.warning("%s; it is made again", error)
-    if error.tile is not None:
-        target.journal.forget({error.tile})
-        return
-    clear(target.stage)
-    begin(target.stage, target.plan)
-    load_sink(target.plan.format).begin(target.stage, target.plan)
-    target.journal.forget(set(target.journal.receipts))
 
 
 def _round(
@@ -184,32 +144,12 @@ def _round(
     return _Made(shape, seconds, megapixels)
 
 
-def _check_unchanged(targets: Sequence[Target]) -> None:
-    """Raise SourceError if the input changed meanwhile: its tiles may not belong together."""
-    plan = targets[0].plan
-    if all(is_publishing(target.stage) for target in targets):
-        return
-    if open_source(plan.source.uri, plan.source.options).profile.identity != plan.profile.identity:
-        for target in targets:
-            clear(target.stage)
-        raise SourceError("changed while it was being read; run the job again", uri=plan.source.uri)
-
-
 def _publish(target: Target, tell: Callable[[Event], None]) -> DamagedStageError | None:
     """Put one output in place; returns what damage was found that hinders it."""
     tell(Publishing(str(target.path)))
-    if not is_publishing(target.stage):
-        mark_publishing(target.stage)
     try:
-        sink = load_sink(target.plan.format)
-        sink.publish(target.stage, target.plan, target.journal.receipts, target.path)
+        publish(target.stage, target.plan, target.journal.receipts, target.path)
     except DamagedStageError as error:
         return error
-    except OSError as error:
-        raise PublishError(
-            f"cannot be put in place ({error.strerror or error}); mend that and run the same "
-            "command again to go on",
-            uri=str(target.path),
-        ) from error
     tell(Published(str(target.path), size_on_disk(target.path)))
     return None

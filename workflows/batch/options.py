@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -36,8 +36,9 @@ class BatchOptions:
 class ModelsOptions:
     """Which network a raster gets, by the first rule that fits it."""
 
-    rules: tuple[tuple[str, str], ...] = (("*", "general-x2"),)
-    """(pattern over '<family>/<asset key>', model): such as [['sentinel2/r10m', sentinel2-x3]]."""
+    rules: dict[str, str] = field(default_factory=lambda: {"*": "general-x2"})
+    """Model by pattern over 'family/asset', such as sentinel2/r10m: sentinel2-x3; the first that
+    fits counts."""
 
 
 @dataclass(frozen=True, slots=True)

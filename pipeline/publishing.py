@@ -1,0 +1,52 @@
+"""Putting a finished output in place, here or on a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.errors import DamagedStageError, PublishError, SourceError
+from pipeline.journal import Receipt, open_journal
+from pipeline.plan import Plan
+from pipeline.sinks import load_sink
+from pipeline.sources import open_source
+from pipeline.stage import clear, is_publishing, mark_publishing
+from pipeline.task import load_plan
+
+
+def publish(stage: Path, plan: Plan, receipts: Mapping[int, Receipt], target: Path) -> None:
+    """Put one output in place; its tiles must all be staged.
+
+    Raises DamagedStageError for tiles that must be made again, PublishError for what an operator
+    must mend.
+    """
+    if not is_publishing(stage):
+        mark_publishing(stage)
+    try:
+        load_sink(plan.format).publish(stage, plan, receipts, target)
+    except OSError as error:
+        raise PublishError(
+            f"cannot be put in place ({error.strerror or error}); mend that and run the same "
+            "command again to go on",
+            uri=str(target),
+        ) from error
+
+
+def check_unchanged(plan: Plan, *stages: Path) -> None:
+    """Raise SourceError if the input changed meanwhile: its tiles may not belong together."""
+    if all(is_publishing(stage) for stage in stages):
+        return
+    if open_source(plan.source.uri, plan.source.options).profile.identity != plan.profile.identity:
+        for stage in stages:
+            clear(stage)
+        raise SourceError("changed while it was being read; run the job again", uri=plan.source.uri)
+
+
+def publish_on_worker(stage: str, digest: str, target: str) -> None:
+    """`publish` for a stage whose journal is complete, after a look at the input."""
+    plan, folder = load_plan(stage, digest), Path(stage)
+    journal = open_journal(folder / "journal.jsonl")
+    if journal is None:
+        raise DamagedStageError("the journal was damaged", uri=stage)
+    check_unchanged(plan, folder)
+    publish(folder, plan, journal.receipts, Path(target))

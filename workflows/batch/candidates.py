@@ -1,0 +1,109 @@
+"""Which scenes of an inbox are to be made, and why the others are not."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from pipeline.errors import ConfigError
+from pipeline.scenes import Found, find_scenes
+from workflows.batch.job import Batch
+from workflows.batch.keys import Inputs, inputs_of, key_of, recipe_of
+from workflows.batch.outcome import Status
+from workflows.batch.settle import arrived
+from workflows.batch.state import PRODUCT, State
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Something that was found in the inbox."""
+
+    found: Found
+    """What."""
+    key: str
+    """Hash of its files, the networks and the options; '' where they could not be read."""
+    inputs: Inputs | None
+    """Its files as they are now."""
+    status: Status | None
+    """None for what is to be made."""
+    reason: str = ""
+    """Why it is not, in one line."""
+
+    @property
+    def name(self) -> str:
+        """Of the scene, as long as nothing else is known."""
+        return self.found.path.name
+
+
+def candidates(
+    batch: Batch,
+    state: State,
+    *,
+    settled: bool,
+    retry: bool = False,
+    only_paths: Sequence[Path] | None = None,
+) -> list[Candidate]:
+    """Everything in the inbox, those that are to be made in order of size, smallest first.
+
+    Small scenes are then not stuck behind a huge one. `settled` leaves out what may still be
+    arriving; `retry` lets off what has failed before. Raises ConfigError.
+    """
+    _check(batch)
+    recipe, listed = recipe_of(batch), list[Candidate]()
+    wanted = None if only_paths is None else {path.absolute() for path in only_paths}
+    for found in find_scenes(batch.inbox, batch.scenes):
+        if wanted is not None and found.path not in wanted:
+            continue
+        if batch.batch.only and not fnmatchcase(found.path.name, batch.batch.only):
+            continue
+        listed.append(_judge(batch, state, found, recipe, settled=settled, retry=retry))
+    return sorted(listed, key=lambda one: (one.inputs.size if one.inputs else 0, one.found.path))
+
+
+def _judge(
+    batch: Batch, state: State, found: Found, recipe: str, *, settled: bool, retry: bool
+) -> Candidate:
+    waits = arrived(found.path, batch.schedule, time.time()) if settled else None
+    if waits:
+        return Candidate(found, "", None, "skipped", waits)
+    try:
+        inputs = inputs_of(found.path, full=batch.batch.checksum == "full")
+    except OSError as error:
+        return Candidate(found, "", None, "failed", f"cannot be read ({error.strerror})")
+    key = key_of(found, inputs, recipe)
+    product = state.done.get(key)
+    if product is not None and (batch.outbox / product / PRODUCT).is_file():
+        return Candidate(found, key, inputs, "skipped", f"made before: {product}")
+    failures = state.failures.get(key)
+    if failures and retry:
+        state.add("retry", key)
+    elif failures and failures.number >= batch.batch.attempts:
+        return Candidate(
+            found,
+            key,
+            inputs,
+            "quarantined",
+            f"failed {failures.number} times, at last: {failures.message}; --retry-failed takes it "
+            "up again",
+        )
+    return Candidate(found, key, inputs, None)
+
+
+def _check(batch: Batch) -> None:
+    """Raise ConfigError for directories that cannot serve."""
+    for name in ("inbox", "outbox"):
+        if not getattr(batch.batch, name):
+            raise ConfigError(f"batch.{name} is not given: name a directory")
+    if not batch.inbox.is_dir():
+        raise ConfigError("is no directory", uri=str(batch.inbox))
+    if not os.access(batch.inbox, os.R_OK | os.X_OK):
+        raise ConfigError("may not be read", uri=str(batch.inbox))
+    inbox, outbox = batch.inbox.resolve(), batch.outbox.resolve()
+    if inbox == outbox or inbox in outbox.parents:
+        raise ConfigError("lies in the inbox; choose another directory", uri=str(outbox))
+    if not outbox.parent.is_dir():
+        raise ConfigError(f"there is no directory {outbox.parent}", uri=str(outbox))

@@ -1,0 +1,304 @@
+"""A scene on its way from tiles to a product in the outbox.
+
+    tiles of every asset -> each published on a worker -> finished on a worker: pictures, checks,
+    checksums, STAC item -> landed by one rename
+
+Whatever ends it early, the next run goes on: tiles are staged, published images are marked, and
+what was finished lands first.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipeline.errors import DamagedStageError, PipelineError, PublishError
+from pipeline.journal import Receipt
+from pipeline.pool import Errand, Work
+from pipeline.publishing import publish_on_worker
+from pipeline.scenes.scene import Reason, SceneError
+from pipeline.stage import discard, replacing, sync_directory
+from pipeline.task import Target
+from workflows.batch.candidates import Candidate
+from workflows.batch.job import Batch
+from workflows.batch.keys import recipe_of
+from workflows.batch.opening import Opened, Part
+from workflows.batch.outcome import Check, SceneOutcome, Status
+from workflows.batch.product import Finished, Made, MadeAsset, finish_product
+from workflows.batch.state import PRODUCT, State
+from workflows.staging import mend, opened
+
+MARK = "published.json"
+"""Which images of a scene's work folder are published: file name to digest of the plan."""
+
+
+@dataclass(slots=True, eq=False)
+class SceneRun:
+    """A scene that is being made."""
+
+    batch: Batch
+    candidate: Candidate
+    opening: Opened
+    work: Path
+    """Its work folder."""
+    tell: Callable[[SceneRun, Receipt | None], None]
+    """Told of every tile, and with None when it has landed or failed."""
+    queue: Callable[[Work], None]
+    """Takes works that are to be done again."""
+    stack: ExitStack = field(default_factory=ExitStack)
+    """Locks of stages."""
+    started: float = field(default_factory=time.monotonic)
+    tiles: int = 0
+    megapixels: float = 0.0
+    left: int = 0
+    """Assets that are not published yet."""
+    damaged: dict[tuple[str, int | None], int] = field(default_factory=dict)
+    finished: Finished | None = None
+    error: Exception | None = None
+    """Why it failed."""
+    landed: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """The product as it will land."""
+        return self.work / "product"
+
+    def works(self) -> list[Work]:
+        """What is to be made; may be empty where everything was published before."""
+        published = _published(self.work)
+        found = []
+        for part in self.opening.parts:
+            path, plan = part.prepared.plans[0]
+            if published.get(path.name) == plan.digest and path.exists():
+                continue
+            target = self.stack.enter_context(opened(path, plan))
+            found.append(Work((target,), part.prepared.upscaler, _AssetRun(self, part, target)))
+        self.left = len(found)
+        return found
+
+    def is_published(self) -> Iterable[Errand]:
+        """All images are in place: what makes them a product is next."""
+        if self.left or self.error is not None:
+            return
+        made = Made(
+            product=self.opening.product,
+            key=self.candidate.key,
+            options=recipe_of(self.batch),
+            scene=self.opening.scene,
+            assets=tuple(
+                MadeAsset(part.asset, plan, path)
+                for part in self.opening.parts
+                for path, plan in part.prepared.plans
+            ),
+            made=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        upscalers = {part.asset.key: part.prepared.upscaler for part in self.opening.parts}
+        yield Errand(
+            f"finish-{self.candidate.key[:16]}",
+            finish_product,
+            (self.folder, made, self.batch.checks, upscalers),
+            self._finish,
+            self.fail,
+        )
+
+    def _finish(self, result: object) -> Iterable[Errand]:
+        assert isinstance(result, Finished)
+        self.finished = result
+        wrong = [check for check in result.checks if not check.passed]
+        if wrong:
+            return self.fail(_refused(wrong))
+        try:
+            self._land()
+        except OSError as error:
+            return self.fail(
+                PublishError(f"cannot land ({error.strerror})", uri=str(self.batch.outbox))
+            )
+        self.landed = True
+        self._end()
+        return ()
+
+    def _land(self) -> None:
+        """Put the product in place by one rename; what was there goes."""
+        scene, outbox = self.opening.scene, self.batch.outbox
+        facts = {
+            "key": self.candidate.key,
+            "scene": scene.id,
+            "path": str(self.candidate.found.path),
+            "dataset": scene.dataset,
+            "version": scene.version,
+        }
+        with replacing(self.folder / PRODUCT) as file:
+            file.write(json.dumps(facts, indent=1, ensure_ascii=False).encode())
+        target, aside = outbox / self.opening.product, self.batch.state / "replaced"
+        if target.exists():
+            aside.mkdir(exist_ok=True)
+            target.rename(aside / uuid.uuid4().hex)
+        self.folder.rename(target)
+        sync_directory(outbox)
+        for product, known in products_of(outbox) if self._replaces else ():
+            if product != target.name and known.get("dataset") == scene.dataset:
+                aside.mkdir(exist_ok=True)
+                (outbox / product).rename(aside / uuid.uuid4().hex)
+        shutil.rmtree(aside, ignore_errors=True)
+
+    @property
+    def _replaces(self) -> bool:
+        """Whether it stands for all other processings of its data."""
+        return self.batch.batch.reprocessed == "replace" and bool(self.opening.scene.dataset)
+
+    def fail(self, error: Exception) -> Iterable[Errand]:
+        """Give it up."""
+        if self.error is None:
+            self.error = error
+            self._end()
+        return ()
+
+    def _end(self) -> None:
+        self.stack.close()
+        if self.landed or reason_of(self.error) not in ("failed", "crash"):
+            shutil.rmtree(self.work, ignore_errors=True)
+        self.tell(self, None)
+
+    def outcome(self, attempts: int) -> SceneOutcome:
+        """What became of it."""
+        status: Status = "done" if self.landed else "failed"
+        parts, product = self.opening.parts, self.opening.product
+        cards = [part.prepared.upscaler.card for part in parts]
+        finished = self.finished
+        pictures = finished.pictures if finished and self.landed else None
+        return SceneOutcome(
+            scene=self.opening.scene.id,
+            path=str(self.candidate.found.path.relative_to(self.batch.inbox)),
+            status=status,
+            key=self.candidate.key,
+            family=self.candidate.found.family,
+            reason=None if self.landed else reason_of(self.error),
+            message="" if self.error is None else str(self.error),
+            attempts=attempts,
+            product=product if self.landed else None,
+            model=", ".join(dict.fromkeys(card.name for card in cards)),
+            scale=", ".join(dict.fromkeys(f"x{card.scale}" for card in cards)),
+            tiles=self.tiles,
+            megapixels=self.megapixels,
+            bytes=finished.bytes if finished and self.landed else 0,
+            seconds=time.monotonic() - self.started,
+            checks=finished.checks if finished else (),
+            notes=self.opening.scene.notes,
+            pictures=None if pictures is None else _beside(product, pictures),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _AssetRun:
+    """One image of a scene, while its tiles are made and put together."""
+
+    run: SceneRun
+    part: Part
+    target: Target
+
+    def on_tile(self, receipt: Receipt) -> None:
+        """Count it."""
+        write = self.target.plan.tiling.tile(receipt.tile).write
+        bands = len(self.target.plan.profile.bands)
+        self.run.tiles += 1
+        self.run.megapixels += write.height * write.width * bands / 1e6
+        self.run.tell(self.run, receipt)
+
+    def on_end(self, error: PipelineError | None) -> Iterable[Errand]:
+        """Publish on a worker."""
+        if error is not None:
+            return self.run.fail(error)
+        if self.run.error is not None:
+            return ()
+        plan, stage = self.target.plan, self.target.stage
+        key = f"publish-{plan.digest[:16]}-{len(self.run.damaged)}"
+        arguments = (str(stage), plan.digest, str(self.target.path))
+        return [Errand(key, publish_on_worker, arguments, self._then, self._failed)]
+
+    def _then(self, _: object) -> Iterable[Errand]:
+        if self.run.error is not None:
+            return ()
+        _mark(self.run.work, self.target)
+        discard(self.target.stage)
+        self.run.left -= 1
+        return self.run.is_published()
+
+    def _failed(self, error: Exception) -> Iterable[Errand]:
+        """What is damaged is made again."""
+        if not isinstance(error, DamagedStageError) or self.run.error is not None:
+            return self.run.fail(error)
+        place = self.target.path.name, error.tile
+        self.run.damaged[place] = self.run.damaged.get(place, 0) + 1
+        try:
+            mend(self.target, error, times=self.run.damaged[place])
+        except PipelineError as beyond:
+            return self.run.fail(beyond)
+        self.run.queue(Work((self.target,), self.part.prepared.upscaler, self))
+        return ()
+
+
+def reason_of(error: BaseException | None) -> Reason:
+    """One word for programs."""
+    if isinstance(error, SceneError):
+        return error.reason
+    message = str(error)
+    if "changed while" in message:
+        return "changed"
+    if "crash" in message:
+        return "crash"
+    if isinstance(error, PipelineError) and error.exit_code == SceneError.exit_code:
+        return "unreadable"
+    return "failed"
+
+
+def products_of(outbox: Path) -> Iterator[tuple[str, dict[str, object]]]:
+    """(name, what it says of itself) of every product."""
+    for path in sorted(outbox.glob(f"*/{PRODUCT}")):
+        with suppress(OSError, ValueError):
+            yield path.parent.name, json.loads(path.read_text())
+
+
+def remember(state: State, outcome: SceneOutcome) -> None:
+    """Write down what became of a scene."""
+    if outcome.status == "done":
+        state.add("done", outcome.key, scene=outcome.scene, product=outcome.product)
+    elif outcome.key:
+        facts = {"reason": outcome.reason, "message": outcome.message}
+        state.add("failed", outcome.key, scene=outcome.scene, **facts)
+
+
+def _published(work: Path) -> dict[str, str]:
+    with suppress(OSError, ValueError):
+        found = json.loads((work / MARK).read_text())
+        if isinstance(found, dict):
+            return {str(name): str(digest) for name, digest in found.items()}
+    return {}
+
+
+def _mark(work: Path, target: Target) -> None:
+    """Note durably that an image is published, before its stage goes."""
+    found = _published(work) | {target.path.name: target.plan.digest}
+    with replacing(work / MARK) as file:
+        file.write(json.dumps(found).encode())
+
+
+def _refused(wrong: list[Check]) -> PublishError:
+    said = [
+        f"{check.name} of {check.asset or 'the product'}"
+        + (f" is {check.value:.4g}, the limit {check.limit:.4g}" if check.value is not None else "")
+        + (f" ({check.note})" if check.note else "")
+        for check in wrong
+    ]
+    return PublishError(f"is not published, for checks failed: {'; '.join(said)}")
+
+
+def _beside(product: str, pictures: tuple[str, str]) -> tuple[str, str]:
+    before, after = (f"{product}/{Path(name).name}" for name in pictures)
+    return before, after

@@ -1,0 +1,173 @@
+"""Opening a scene, in a process of its own: a reader that crashes costs that scene only."""
+
+from __future__ import annotations
+
+import fnmatch
+import multiprocessing
+import re
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipeline.errors import ConfigError
+from pipeline.scenes import Found, open_scene
+from pipeline.scenes.scene import Asset, Scene, SceneError
+from workflows.batch.job import Batch
+from workflows.fit import check_fit
+from workflows.job import Job, ModelOptions
+from workflows.prepare import Prepared, prepare
+
+NEAREST = range(2, 9)
+"""Scales by which codes can be enlarged."""
+SUFFIXES = {"cog": ".tif", "zarr": ".zarr"}
+"""Of images, by format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One asset of a scene, with everything decided."""
+
+    asset: Asset
+    """What it is."""
+    prepared: Prepared
+    """How it is made; one output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A scene that can be made."""
+
+    scene: Scene
+    """What it is."""
+    product: str
+    """Name of its product."""
+    parts: tuple[Part, ...]
+    """Its assets."""
+
+
+def open_and_prepare(batch: Batch, found: Found, key: str, work: Path) -> Opened:
+    """Headers to plans; images are put into `work`/product. Raises PipelineError."""
+    folder = work / "product"
+    folder.mkdir(parents=True, exist_ok=True)
+    scene = open_scene(found, batch.scenes, work)
+    product = product_name(batch, scene, key)
+    models = {asset.key: _model(batch, scene, asset) for asset in scene.assets}
+    parts = []
+    for asset in scene.assets:
+        job = Job(
+            source=asset.uri,
+            outputs=(str(folder / f"{product}_{asset.key}{SUFFIXES[batch.batch.format]}"),),
+            overwrite=True,
+            model=models[asset.key],
+            input=asset.options,
+            radiometry=batch.radiometry
+            if asset.saturated is None
+            else replace(batch.radiometry, saturated=asset.saturated),
+            tiling=batch.tiling,
+            output=batch.output,
+            cluster=batch.cluster,
+        )
+        prepared = prepare(job)
+        check_fit(prepared)
+        parts.append(Part(asset, prepared))
+    return Opened(scene, product, tuple(parts))
+
+
+def product_name(batch: Batch, scene: Scene, key: str) -> str:
+    """The name of a scene's product, by the template; raises ConfigError."""
+    facts = {
+        "scene": scene.id,
+        "family": scene.family,
+        "platform": scene.platform or "unknown",
+        "key": key[:12],
+        "date": f"{scene.time:%Y%m%d}" if scene.time else "undated",
+    }
+    try:
+        name = batch.batch.product.format_map(facts)
+    except (KeyError, ValueError, IndexError, AttributeError) as error:
+        raise ConfigError(
+            f"batch.product = {batch.batch.product!r}: {error} is none of "
+            f"{', '.join('{' + one + '}' for one in facts)}"
+        ) from error
+    return re.sub(r"[^\w.+-]", "_", name).lstrip(".") or "scene"
+
+
+def _model(batch: Batch, scene: Scene, asset: Asset) -> ModelOptions:
+    """The network of an asset, by the first rule that fits it."""
+    if asset.kind == "classes":
+        return replace(
+            batch.model, name="nearest", scale=_scale_of_codes(batch, scene, asset), consistency=0
+        )
+    return replace(batch.model, name=_ruled(batch, scene, asset), scale=None)
+
+
+def _ruled(batch: Batch, scene: Scene, asset: Asset) -> str:
+    what = f"{scene.family}/{asset.key}"
+    for pattern, model in batch.models.rules.items():
+        if fnmatch.fnmatchcase(what, pattern):
+            return model
+    raise SceneError(
+        f"no rule of models.rules fits {what}; add the rule '*': general-x2",
+        uri=str(scene.path),
+        reason="unsupported",
+    )
+
+
+def _scale_of_codes(batch: Batch, scene: Scene, asset: Asset) -> int:
+    """To the finest grid that is made, if codes can be enlarged so far; else as the bands beside
+    them."""
+    import espcn
+
+    scales = {
+        one.key: espcn.describe(_ruled(batch, scene, one)).scale
+        for one in scene.assets
+        if one.kind != "classes"
+    }
+    beside = [one for one in scene.assets if one.key in scales]
+    grids = [one.resolution / scales[one.key] for one in beside if one.resolution]
+    if asset.resolution and grids:
+        ratio = asset.resolution / min(grids)
+        if abs(ratio - round(ratio)) < 1e-6 and round(ratio) in NEAREST:
+            return round(ratio)
+    same = [scales[one.key] for one in beside if one.resolution == asset.resolution]
+    return same[0] if same else max(scales.values(), default=2)
+
+
+class Doorman:
+    """Opens scenes one after the other, in a process that may crash and is then started anew."""
+
+    def __init__(self) -> None:
+        self._process: ProcessPoolExecutor | None = None
+
+    def open(self, batch: Batch, found: Found, key: str, work: Path) -> Future[Opened]:
+        """What `open_and_prepare` returns or raises, later; SceneError if it ends its process."""
+        if self._process is None:
+            spawn = multiprocessing.get_context("spawn")
+            self._process = ProcessPoolExecutor(1, mp_context=spawn, initializer=_quiet)
+        return self._process.submit(open_and_prepare, batch, found, key, work)
+
+    def result(self, opening: Future[Opened], found: Found) -> Opened:
+        """The opened scene; raises PipelineError."""
+        try:
+            return opening.result()
+        except BrokenProcessPool as error:
+            self.close()
+            raise SceneError(
+                "crashes the reader that opens it", uri=str(found.path), reason="crash"
+            ) from error
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.shutdown(wait=True, cancel_futures=True)
+            self._process = None
+
+
+def _quiet() -> None:
+    """Ctrl-C is the driver's; GDAL decodes here by one thread."""
+    import os
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.setdefault("GDAL_NUM_THREADS", "1")

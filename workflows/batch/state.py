@@ -1,0 +1,136 @@
+"""What is known from run to run: an append-only journal in the outbox, and a lock.
+
+    {"time": .., "event": "done", "scene": .., "key": .., "product": ..}
+    {"time": .., "event": "failed", "scene": .., "key": .., "reason": .., "message": ..}
+    {"time": .., "event": "retry", "key": ..}
+
+Files beside the products, no server. A torn last line, left by a kill, is cut off.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipeline.errors import PublishError, ResumeError
+from pipeline.journal import append_durably
+from pipeline.stage import replacing
+
+PRODUCT = "product.json"
+"""What a product says of itself."""
+
+
+@dataclass(slots=True)
+class Failures:
+    """What went wrong with a key so far."""
+
+    number: int = 0
+    """Runs in which it failed since it was last let off."""
+    reason: str = ""
+    """The last one, in one word."""
+    message: str = ""
+    """And in one line."""
+
+
+@dataclass(slots=True)
+class State:
+    """The journal, read once and appended to."""
+
+    folder: Path
+    """OUTBOX/.espcn."""
+    done: dict[str, str] = field(default_factory=dict)
+    """Name of the product's folder by key."""
+    failures: dict[str, Failures] = field(default_factory=dict)
+    """By key."""
+
+    @property
+    def path(self) -> Path:
+        """The journal."""
+        return self.folder / "journal.jsonl"
+
+    def add(self, event: str, key: str, **facts: object) -> None:
+        """Record an event durably; raises PublishError."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        line = {"time": now, "event": event, "key": key, **facts}
+        try:
+            append_durably(self.path, json.dumps(line, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise PublishError(f"cannot be written ({error.strerror})", uri=str(self.path)) from (
+                error
+            )
+        self._apply(line)
+
+    def quarantine(self, attempts: int) -> None:
+        """Write the list of keys that failed as often as is allowed."""
+        listed = {
+            key: {"attempts": one.number, "reason": one.reason, "message": one.message}
+            for key, one in self.failures.items()
+            if one.number >= attempts
+        }
+        with replacing(self.folder / "quarantine.json") as file:
+            file.write(json.dumps(listed, indent=1, ensure_ascii=False).encode())
+
+    def _apply(self, line: dict[str, object]) -> None:
+        key = str(line["key"])
+        if line["event"] == "done":
+            self.done[key] = str(line["product"])
+            self.failures.pop(key, None)
+        elif line["event"] == "failed":
+            known = self.failures.setdefault(key, Failures())
+            known.number += 1
+            known.reason, known.message = str(line["reason"]), str(line["message"])
+        elif line["event"] == "retry":
+            self.failures.pop(key, None)
+
+
+def read_state(folder: Path) -> State:
+    """The state in a folder, empty if there is none; raises ResumeError for a damaged journal."""
+    state = State(folder)
+    try:
+        text = state.path.read_bytes()
+    except FileNotFoundError:
+        return state
+    whole = text[: text.rfind(b"\n") + 1]
+    if len(whole) < len(text):
+        os.truncate(state.path, len(whole))
+    for number, line in enumerate(whole.splitlines(), start=1):
+        try:
+            state._apply(json.loads(line))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ResumeError(
+                f"line {number} was damaged; remove it to go on", uri=str(state.path)
+            ) from error
+    return state
+
+
+@contextmanager
+def holding(outbox: Path) -> Iterator[State]:
+    """The state of an outbox, held by this process alone; raises ResumeError if another has it.
+
+    The lock dies with the process that holds it, however that ends.
+    """
+    folder = outbox / ".espcn"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("a")
+    except OSError as error:
+        raise PublishError(f"cannot be written to ({error.strerror})", uri=str(outbox)) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ResumeError(
+                "another run is working on this outbox; wait for it", uri=str(outbox)
+            ) from error
+        except OSError as error:
+            raise ResumeError(
+                f"its file system cannot lock files ({error.strerror}); choose another place",
+                uri=str(outbox),
+            ) from error
+        yield read_state(folder)

@@ -10,7 +10,6 @@ import io
 import tarfile
 import zipfile
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -264,25 +263,13 @@ def class_pixels(size: int, count: int) -> NDArray[np.uint8]:
 
 def write_jp2(path: Path, pixels: NDArray[Any], **place: Any) -> None:
     """Write (band, y, x) as a lossless JPEG 2000."""
-    transform = place.get("transform")
-    grid = (place.get("crs"), None if transform is None else tuple(transform)[:6])
-    path.write_bytes(_jp2(pixels.tobytes(), pixels.shape, pixels.dtype.name, grid))
-
-
-@lru_cache
-def _jp2(pixels: bytes, shape: tuple[int, ...], dtype: str, grid: tuple[Any, Any]) -> bytes:
-    """The bytes of a file; most of the tests' are the same."""
-    crs, transform = grid
+    count, height, width = pixels.shape
     options = {"REVERSIBLE": "YES", "QUALITY": "100", "GeoJP2": "NO", "GMLJP2": "YES"}
-    if transform is not None:
-        options |= {"crs": crs, "transform": rasterio.Affine(*transform)}
-    with rasterio.MemoryFile() as file:
-        with file.open(
-            driver="JP2OpenJPEG", count=shape[0], height=shape[1], width=shape[2], dtype=dtype,
-            **options,
-        ) as dataset:  # fmt: skip
-            dataset.write(np.frombuffer(pixels, dtype).reshape(shape))
-        return bytes(file.getbuffer())
+    with rasterio.open(
+        path, "w", driver="JP2OpenJPEG", height=height, width=width, count=count,
+        dtype=pixels.dtype.name, **options, **place,
+    ) as dataset:  # fmt: skip
+        dataset.write(pixels)
 
 
 def pack_zip(folder: Path, archive: Path) -> Path:

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from scene_files_s2 import (
     RESOLUTIONS,
@@ -663,12 +665,36 @@ def test_a_granule_that_arrives_is_refused(tmp_path: Path) -> None:
     refused(root, tmp_path / "work", "incomplete", "has no granule")
 
 
-@pytest.mark.parametrize("left", [0, 5, 13, 60, -200, -2, -1])
-def test_an_image_that_arrives_is_refused(left: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("left", "reason"),
+    [(0, "incomplete"), (5, "unreadable"), (13, "unreadable"), (60, "unreadable"),
+     (-200, "incomplete"), (-2, "incomplete"), (-1, "incomplete")],
+)  # fmt: skip
+def test_an_image_that_arrives_is_refused(left: int, reason: str, tmp_path: Path) -> None:
     root = Safe(bands=("B03", "B04")).write(tmp_path)
     path = next(root.rglob("*_B04.jp2"))
-    path.write_bytes(path.read_bytes()[: left or 0])
-    refused(root, tmp_path / "work", "unreadable", "B04.jp2")
+    path.write_bytes(path.read_bytes()[:left])
+    refused(root, tmp_path / "work", reason, "B04.jp2")
+
+
+def test_an_image_whose_box_says_more_than_there_is_is_refused(tmp_path: Path) -> None:
+    root = Safe(bands=("B04",)).write(tmp_path)
+    path = next(root.rglob("*_B04.jp2"))
+    content = bytearray(path.read_bytes())
+    at = content.index(b"jp2c") - 4
+    box = len(content) - at
+    for length, whole in ((0, True), (box, True), (box + 1, False)):
+        content[at : at + 4] = length.to_bytes(4, "big")
+        path.write_bytes(content)
+        if whole:
+            assert keys(opened(root, tmp_path / "work")) == ["r10m"]
+        else:
+            refused(root, tmp_path / "work", "incomplete", "ends within its image")
+    wide = content[:at] + b"\0\0\0\1jp2c" + (box + 8).to_bytes(8, "big") + content[at + 8 :]
+    path.write_bytes(wide)
+    assert keys(opened(root, tmp_path / "work")) == ["r10m"]
+    path.write_bytes(wide + b"\0\0\0\x0cuuid....")  # boxes may follow
+    assert keys(opened(root, tmp_path / "work")) == ["r10m"]
 
 
 def test_an_image_that_is_none_is_refused(tmp_path: Path) -> None:
@@ -679,6 +705,31 @@ def test_an_image_that_is_none_is_refused(tmp_path: Path) -> None:
     path.unlink()
     path.symlink_to(tmp_path / "nowhere")
     refused(root, tmp_path / "work", "incomplete", "B04.jp2")
+
+
+@pytest.mark.parametrize("name", ["MTD_MSIL1C.xml", "MTD_TL.xml"])
+def test_damaged_metadata_are_an_error_or_do_no_harm(
+    name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("damage")
+    root = Safe(bands=("B04",), old=False).write(folder)
+    path = next(root.rglob(name))
+    whole = path.read_bytes()
+
+    @given(st.data())
+    def check(data: st.DataObject) -> None:
+        content = bytearray(whole)
+        for _ in range(data.draw(st.integers(1, 4))):
+            content[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+        path.write_bytes(content)
+        try:
+            told = f"{root}{opened(root, folder / 'work').id}"
+        except SceneError as error:
+            told = str(error)
+        assert told.startswith(str(root))
+        assert "\n" not in told
+
+    check()
 
 
 # archives

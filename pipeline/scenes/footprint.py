@@ -37,11 +37,10 @@ def _unwound(outline: Sequence[Point]) -> Ring:
     for x, y in outline:
         if not (-180 <= x <= 180 and -90 <= y <= 90):
             raise ValueError(f"({x}, {y}) is no longitude and latitude")
-        turns = round((ring[-1][0] - x) / 360) if ring else 0
-        point = (x + 360.0 * turns, y)
+        point = (x + 360.0 * (_turns(ring[-1][0] - x) if ring else 0), y)
         if not ring or point != ring[-1]:
             ring.append(point)
-    if ring and round((ring[-1][0] - ring[0][0]) / 360):
+    if ring and _turns(ring[-1][0] - ring[0][0]):
         raise ValueError("a pole is inside the outline")
     return ring[:-1] if len(ring) > 1 and ring[-1] == ring[0] else ring
 
@@ -94,9 +93,14 @@ def _walk(nodes: Ring, start: int, across: dict[int, int], begun: set[int]) -> R
 def _wrapped(ring: Ring) -> Ring:
     """Back within -180..180, as a whole, without repeated points."""
     middle = (min(x for x, _ in ring) + max(x for x, _ in ring)) / 2
-    turns = 360.0 * round(middle / 360)
-    moved = [(min(max(x - turns, -180.0), 180.0), y) for x, y in ring]
+    back = 360.0 * _turns(middle)
+    moved = [(min(max(x - back, -180.0), 180.0), y) for x, y in ring]
     return [point for i, point in enumerate(moved) if point != moved[i - 1]]
+
+
+def _turns(degrees: float) -> int:
+    """Times around the globe, to the nearest."""
+    return round(degrees / 360)
 
 
 def _wound(ring: Ring) -> Ring:

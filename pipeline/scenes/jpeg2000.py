@@ -9,7 +9,7 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline.scenes.scene import Reason, SceneError
+from pipeline.scenes.scene import SceneError
 
 SIGNATURE = bytes.fromhex("0000000c6a5020200d0a870a")
 """Box that such a file begins with."""
@@ -28,13 +28,12 @@ def check_whole(path: Path) -> None:
             file.seek(max(min(end, size) - len(END), 0))
             whole = end <= size and file.read(len(END)) == END
     except OSError as error:
-        gone: Reason = "incomplete" if isinstance(error, FileNotFoundError) else "unreadable"
-        message = f"cannot be read ({error.strerror})"
-        raise SceneError(message, uri=str(path), reason=gone) from error
+        raise SceneError(f"cannot be read ({error.strerror})", uri=str(path)) from error
     if not whole:
         raise SceneError(
-            f"ends within its image, after {size} bytes: it is damaged or has not arrived whole",
+            f"ends within its image, after {size} bytes: it is truncated, or still arriving",
             uri=str(path),
+            reason="incomplete",
         )
 
 

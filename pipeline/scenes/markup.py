@@ -97,7 +97,7 @@ class _Builder(ElementTree.TreeBuilder):
         self.done = False
         """Whether the last element that matters has ended."""
 
-    def start(self, tag: str, attrs: dict[str, str]) -> ElementTree.Element:  # type: ignore[override]
+    def start(self, tag: str, attrs: dict[str, str]) -> ElementTree.Element:
         """Called by the parser."""
         element = super().start(tag, attrs)
         self.top = element if self.top is None else self.top

@@ -253,7 +253,7 @@ def _properties(product: Product, parts: Sequence[Part]) -> dict[str, Json]:
             "view:sun_elevation": None if zenith is None else 90 - zenith,
         }
     else:
-        found["s2:tiles"] = sorted({part.granule.tile for part in parts})
+        found["s2:tiles"] = [*sorted({part.granule.tile for part in parts})]
     return {name: value for name, value in found.items() if value not in (None, "")}
 
 

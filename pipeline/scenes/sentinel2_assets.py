@@ -10,11 +10,11 @@ from pathlib import Path
 from pipeline.georef import Georef
 from pipeline.options import SourceOptions
 from pipeline.profile import Profile
-from pipeline.scenes.jpeg2000 import check_whole
+from pipeline.scenes.headers import read_header
 from pipeline.scenes.scene import Asset, BandFacts, SceneError
 from pipeline.scenes.sentinel2_metadata import Granule, Product
 from pipeline.scenes.sentinel2_names import BANDS, Image, image_of
-from pipeline.scenes.stack import StackBand, read_header, write_stack
+from pipeline.scenes.stack import StackBand, write_stack
 
 CLASS_KEYS = {"SCL": "scl", "CLD": "cloud", "CLASSI": "cloud"}
 """Keys of classifications; of several with one key the first is taken."""
@@ -140,10 +140,10 @@ def doubts(part: Part, wanted: Sequence[str], assets: Sequence[Asset]) -> Iterat
     for asset in assets:
         name, _, size = asset.key.rpartition("_")
         if "x" in size:
-            names = [band.name for band in asset.bands]
+            names = _list([band.name for band in asset.bands])
             yield (
-                f"{part.name}{_list(names)} of {size.replace('x', ' x ')} pixels, another size than "
-                f"the metadata say: a raster of its own, {asset.key}"
+                f"{part.name}{names} of {size.replace('x', ' x ')} pixels, another size than the "
+                f"metadata say: a raster of its own, {asset.key}"
             )
 
 
@@ -153,8 +153,7 @@ def _list(names: Sequence[str]) -> str:
 
 def _read(part: Part, image: Image) -> Picked:
     path = part.images[image]
-    check_whole(path)
-    return Picked(image, path, read_header(str(path)))
+    return Picked(image, path, read_header(path))
 
 
 def _odd_size(part: Part, resolution: int, size: tuple[int, int]) -> str:

@@ -16,12 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from pipeline.errors import SourceError
 from pipeline.georef import Georef
-from pipeline.options import SourceOptions
 from pipeline.profile import Profile
-from pipeline.scenes.scene import BandFacts, Reason, SceneError
-from pipeline.sources import raster
+from pipeline.scenes.headers import read_header
+from pipeline.scenes.scene import BandFacts, SceneError
 
 TYPES = {
     **{"uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16"},
@@ -48,15 +46,6 @@ class StackBand:
     """Metadata of the band."""
 
 
-def read_header(uri: str) -> Profile:
-    """The facts of a band file; raises SceneError."""
-    try:
-        return raster.open(uri, SourceOptions(categorical="light")).profile
-    except SourceError as error:
-        reason: Reason = "unreadable" if Path(uri).exists() else "incomplete"
-        raise SceneError(error.message, uri=error.uri or uri, reason=reason) from error
-
-
 def write_stack(
     path: Path,
     bands: Sequence[StackBand],
@@ -70,7 +59,7 @@ def write_stack(
     the files say. `georef` places files that do not say where they lie. The same bands give the
     same file, with the time of the youngest of them.
     """
-    headers = {band.uri: read_header(band.uri) for band in bands}
+    headers = {band.uri: read_header(Path(band.uri)) for band in bands}
     first = headers[bands[0].uri]
     for band in bands:
         _check_band(band, headers[band.uri])
@@ -112,11 +101,10 @@ def _check_band(band: StackBand, header: Profile) -> None:
 def _check_values(band: StackBand, header: Profile, nodata: float | None) -> None:
     """Raise SceneError where a file says otherwise of its values than the scene's metadata."""
     own, facts = header.bands[band.number - 1], band.facts
-    pairs = [("scale", own.scale, facts.scale), ("offset", own.offset, facts.offset)]
-    pairs = pairs if (own.scale, own.offset) != (1.0, 0.0) else []
-    if None not in (nodata, header.nodata) and not (
-        nodata != nodata and header.nodata != header.nodata
-    ):
+    pairs: list[tuple[str, float, float]] = []
+    if (own.scale, own.offset) != (1.0, 0.0):
+        pairs = [("scale", own.scale, facts.scale), ("offset", own.offset, facts.offset)]
+    if nodata is not None and header.nodata is not None and not _same(nodata, header.nodata):
         pairs.append(("nodata", header.nodata, nodata))
     for what, theirs, ours in pairs:
         if theirs != ours:
@@ -125,6 +113,10 @@ def _check_values(band: StackBand, header: Profile, nodata: float | None) -> Non
                 "mend the one that is wrong",
                 uri=band.uri,
             )
+
+
+def _same(one: float, other: float) -> bool:
+    return one == other or (math.isnan(one) and math.isnan(other))
 
 
 def _check_grid(
@@ -187,7 +179,7 @@ def _dataset(header: Profile, georef: Georef) -> Element:
 
 
 def _band(number: int, band: StackBand, header: Profile, nodata: float | None) -> Element:
-    rows, columns = header.block
+    rows, columns = header.block  # GDAL takes 128 for sides under 32
     kind, facts = TYPES[header.dtype], band.facts
     blocks = {"blockXSize": str(columns), "blockYSize": str(rows)}
     found = Element("VRTRasterBand", {"dataType": kind, "band": str(number), **blocks})

@@ -157,8 +157,8 @@ def _check_name(archive: Path, member: Member) -> None:
         raise _hostile(archive, f"has a member that leads out of it: {member.name!r}")
     if member.kind == "other":
         raise _hostile(archive, f"has a member that is no file: {member.name!r}")
-    if member.kind == "file" and not parts:
-        raise _hostile(archive, "has a member without a name")
+    if (member.kind == "file" and not parts) or member.size < 0:
+        raise _hostile(archive, "has a member without a name, or of a size below 0")
 
 
 def _inside(into: Path, name: str) -> Path:
@@ -189,6 +189,7 @@ def _members(archive: Path) -> Iterator[Member]:
         elif start[:2] == b"\x1f\x8b":
             with gzip.GzipFile(fileobj=file) as plain:
                 yield from _tar_members(archive, cast("IO[bytes]", plain))
+                _check_end(archive, cast("IO[bytes]", plain))
         else:
             yield from _tar_members(archive, file)
 
@@ -198,11 +199,11 @@ def _zip_members(archive: Path, file: IO[bytes]) -> Iterator[Member]:
         for info in found.infolist():
             if info.flag_bits & 1:
                 raise SceneError("is encrypted", uri=str(archive), reason="unsupported")
-            kind = stat.S_IFMT(info.external_attr >> 16)
+            kind, name = stat.S_IFMT(info.external_attr >> 16), info.filename.replace("\\", "/")
             plain = kind in (0, stat.S_IFREG, stat.S_IFDIR)
             yield Member(
-                info.filename.replace("\\", "/"),
-                "other" if not plain else "folder" if info.is_dir() else "file",
+                name,
+                "other" if not plain else "folder" if name.endswith("/") else "file",
                 info.file_size,
                 lambda info=info: found.open(info),  # type: ignore[misc]
             )
@@ -223,6 +224,14 @@ def _tar_members(archive: Path, file: IO[bytes]) -> Iterator[Member]:
         raise SceneError(
             "ends without an end mark: it is damaged or has not arrived whole", uri=str(archive)
         )
+
+
+def _check_end(archive: Path, plain: IO[bytes]) -> None:
+    """Read what pads a compressed tar: the checksum of all its bytes comes last."""
+    end = plain.tell() + SMALL
+    while plain.read(CHUNK):
+        if plain.tell() > end:
+            raise _hostile(archive, f"goes on for more than {SMALL} bytes after its end mark")
 
 
 class _Guarded:

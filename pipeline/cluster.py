@@ -38,6 +38,7 @@ LEAN = {
     "distributed.worker.memory.monitor-interval": "500ms",
     "distributed.scheduler.work-stealing-interval": "1s",
     "distributed.scheduler.active-memory-manager.start": False,
+    "distributed.scheduler.allowed-failures": 1,
     "distributed.diagnostics.nvml": False,
 }
 """Dask's settings for our own clusters: looking at itself took it 8 % of a core."""

@@ -4,8 +4,8 @@
     tiles     in flight: two per thread, more where they take no time
     errands   whatever else a worker does: publishing, checking
 
-A tile that fails costs its work and nothing else. A tile whose worker dies again and again is made
-once more in a process of its own, so that no other is blamed for it.
+A tile that fails costs its work and nothing else. A tile whose workers died is made once more in a
+process of its own, so that no other is blamed for it.
 """
 
 from __future__ import annotations
@@ -254,13 +254,13 @@ class Pool:
             if isinstance(error, PipelineError):
                 self._give_up(opened, error)
             self._close_if_done(opened)
+        elif type(error).__name__ == "KilledWorker":
+            logger.warning("tile %d: its workers died", call.tile)
+            promise = single.submit(run_alone, self.function, call, opened.work.upscaler)
+            self._alone[promise] = flight
         elif call.attempt < self.attempts:
             logger.warning("tile %d: attempt %d failed (%r)", call.tile, call.attempt, error)
             self._again.append(_once_more(flight))
-        elif type(error).__name__ == "KilledWorker":
-            logger.warning("tile %d: its worker died again and again", call.tile)
-            promise = single.submit(run_alone, self.function, call, opened.work.upscaler)
-            self._alone[promise] = flight
         else:
             opened.flying -= 1
             self._give_up(

@@ -1,0 +1,25 @@
+"""Stand-ins for what opens a scene in a process of its own."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.scenes import Found
+from workflows.batch import opening
+from workflows.batch.job import Batch
+
+
+def crash_on_bad(batch: Batch, found: Found, key: str, work: Path) -> opening.Opened:
+    """Ends the process, as a reader that crashes does, for names that begin with 'bad'."""
+    if found.path.name.startswith("bad"):
+        os.abort()
+    return opening.open_and_prepare(batch, found, key, work)
+
+
+def with_dataset(batch: Batch, found: Found, key: str, work: Path) -> opening.Opened:
+    """Scenes named DATASET_VERSION.tif."""
+    opened = opening.open_and_prepare(batch, found, key, work)
+    dataset, _, version = found.path.stem.partition("_")
+    return replace(opened, scene=replace(opened.scene, dataset=dataset, version=version))

@@ -534,10 +534,26 @@ def test_the_service_is_confined(systemd: str, units: Path) -> None:
     assert "Overall exposure level" in said
 
 
+CRON_JOB = ROOT / "configs" / "kubernetes" / "cronjob.yaml"
+
+
+def check_manifest(text: str) -> None:
+    """Raise unless every resource is as the newest Kubernetes that is known wants it."""
+    judge = pytest.importorskip("kubernetes_validate", reason="needs kubernetes-validate")
+    for resource in yaml.safe_load_all(text):
+        judge.validate(resource, judge.latest_version(), strict=True)
+
+
 def test_the_cron_job_is_valid_kubernetes() -> None:
-    kubernetes_validate = pytest.importorskip(
-        "kubernetes_validate", reason="needs kubernetes-validate"
-    )
-    version = kubernetes_validate.latest_version()
-    for resource in yaml.safe_load_all((ROOT / "configs/kubernetes/cronjob.yaml").read_text()):
-        kubernetes_validate.validate(resource, version, strict=True)
+    check_manifest(CRON_JOB.read_text())
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [("concurrencyPolicy:", "concurrentPolicy:"), ("values: [1,", "values: [x,")],
+)
+def test_kubernetes_would_complain_of_a_manifest_with_a_mistake(right: str, wrong: str) -> None:
+    text = CRON_JOB.read_text()
+    assert right in text
+    with pytest.raises(Exception, match=r"concurrentPolicy|'x' is not of type"):
+        check_manifest(text.replace(right, wrong))

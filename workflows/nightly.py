@@ -24,13 +24,14 @@ from pipeline.errors import ConfigError, PipelineError
 from workflows.batch.event_log import log_event
 from workflows.batch.hook import run_hook
 from workflows.batch.job import Batch
-from workflows.batch.logs import open_log
+from workflows.batch.logs import forward_log
 from workflows.batch.metrics import went_wrong, write_metrics
 from workflows.batch.outcome import RunSummary
 from workflows.batch.page import summary_json, write_page
 from workflows.batch.redact import redact
 from workflows.batch.retention import prune
 from workflows.batch.run import Event, run_batch
+from workflows.batch.scene_tasks import SceneTasks, is_worth_it
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,10 @@ DEPLOYMENT = "nightly"
 """Name of the deployment, of the flow `espcn`."""
 ARTIFACT = "espcn-nightly"
 """Key of the table of scenes."""
+RETRIES = 1
+"""Times that a scene whose processing failed is tried again in the same night."""
+RETRY_DELAY = 60.0
+"""Seconds before that, at least."""
 
 
 def run_night(batch: Batch, tell: Callable[[Event], None] | None = None) -> RunSummary:
@@ -107,14 +112,43 @@ def _try(step: Callable[[], object]) -> None:
 # ------------------------------------------------------------------------------------------ Prefect
 
 
-def serve(cron: str, config: Path, assignments: Sequence[str] = ()) -> None:
+def serve(
+    cron: str,
+    config: Path,
+    assignments: Sequence[str] = (),
+    *,
+    retries: int = RETRIES,
+    retry_delay: float = RETRY_DELAY,
+) -> None:
     """Register a flow with the Prefect server of PREFECT_API_URL and run it as `cron` says, in UTC.
 
     Returns when it is stopped. Every night reads the configuration anew. Raises ConfigError.
     """
-    _check_prefect()
+    try:
+        from prefect.flows import EntrypointType
+    except ImportError as error:
+        raise ConfigError(
+            f"--serve needs Prefect ({error}); pip install 'espcn[prefect]'"
+        ) from error
+    _check_cron(cron)
+    _check_server()
+    _make_flow().serve(
+        DEPLOYMENT,
+        cron=cron,
+        parameters={
+            "config": str(config.absolute()),
+            "assignments": list(assignments),
+            "retries": retries,
+            "retry_delay": retry_delay,
+        },
+        limit=1,
+        pause_on_shutdown=False,
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )
+
+
+def _check_cron(cron: str) -> None:
     from prefect.client.schemas.schedules import CronSchedule
-    from prefect.flows import EntrypointType
 
     try:
         CronSchedule(cron=cron)
@@ -123,32 +157,27 @@ def serve(cron: str, config: Path, assignments: Sequence[str] = ()) -> None:
             f"--serve {cron!r} is no cron schedule; write minute, hour, day, month and day of the "
             "week, such as '0 2 * * *' for two o'clock UTC"
         ) from error
-    _make_flow().serve(
-        DEPLOYMENT,
-        cron=cron,
-        parameters={"config": str(config.absolute()), "assignments": list(assignments)},
-        limit=1,
-        pause_on_shutdown=False,
-        entrypoint_type=EntrypointType.MODULE_PATH,
-    )
 
 
-def _check_prefect() -> None:
-    """Raise ConfigError unless there is Prefect and a server to ask for a schedule."""
-    try:
-        from prefect.settings import get_current_settings
-    except ImportError as error:
+def _check_server() -> None:
+    """Raise ConfigError unless there is a server to ask for a schedule."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import get_current_settings
+
+    url = get_current_settings().api.url
+    if not url:
         raise ConfigError(
-            f"--serve needs Prefect ({error}); pip install 'espcn[prefect]'"
-        ) from error
-    if not get_current_settings().api.url:
-        raise ConfigError(
-            "--serve needs a Prefect server: without one a schedule never begins; run "
+            "--serve needs a Prefect server, for without one a schedule never begins: run "
             "'prefect server start' and set PREFECT_API_URL=http://127.0.0.1:4200/api"
         )
+    with get_client(sync_client=True) as client:
+        failure = client.api_healthcheck()
+    if failure is not None:
+        said = redact(f"no Prefect server answers at {url} ({failure})")
+        raise ConfigError(f"{said}; see PREFECT_API_URL")
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """The flow, made when Prefect's runner asks for its entrypoint: nobody else needs Prefect."""
     if name == "night":
         return _make_flow()
@@ -162,36 +191,55 @@ def _make_flow() -> Any:
     def night(
         config: str,
         assignments: list[str] | None = None,
-        retries: int = 1,
-        retry_delay: float = 60.0,
-    ) -> Any:
+        retries: int = RETRIES,
+        retry_delay: float = RETRY_DELAY,
+    ) -> object:
         """New scenes of an inbox become super-resolved products.
 
         config is the path of a configuration file, assignments are those of --set. A scene whose
         processing fails is tried so many times more, after retry_delay seconds.
         """
-        from workflows.config import make_batch, read_settings
-
-        with open_log():
-            settings = read_settings(Path(config), assignments or (), subject="batch")
-            return _do_night(make_batch(settings), retries=retries, delay=retry_delay)
+        return _do_night(Path(config), assignments or [], retries=retries, delay=retry_delay)
 
     return flow(name="espcn", flow_run_name="night")(night)
 
 
-def _do_night(batch: Batch, *, retries: int, delay: float) -> Any:
-    """The state of a flow run that has done a batch."""
+def _do_night(config: Path, assignments: Sequence[str], *, retries: int, delay: float) -> object:
+    """The state of a flow run that has done a batch; its log lines are the flow run's."""
+    from prefect import get_run_logger, task
+    from prefect.cache_policies import NO_CACHE
     from prefect.states import Completed, Failed
 
-    from workflows.batch.scene_tasks import SceneTasks
+    as_task = task(
+        name="scene",
+        task_run_name="{scene}",
+        retries=retries,
+        retry_delay_seconds=delay,
+        retry_condition_fn=is_worth_it,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+    )
+    log = get_run_logger()
+    with forward_log(lambda level, line: log.log(level, "%s", line)):
+        try:
+            summary = _make_scenes(config, assignments, as_task)
+        except PipelineError as error:
+            return Failed(message=redact(str(error)))
+    counts = ", ".join(f"{number} {status}" for status, number in summary.counts.items())
+    return (Failed if went_wrong(summary) else Completed)(message=counts)
 
-    tasks = SceneTasks(batch, log_event, retries=retries, delay=delay)
+
+def _make_scenes(config: Path, assignments: Sequence[str], as_task: Any) -> RunSummary:
+    """What `run_night` does, with a task run per scene and a table of them."""
+    from workflows.config import make_batch, read_settings
+
+    batch = make_batch(read_settings(config, assignments, subject="batch"))
+    tasks = SceneTasks(batch, log_event, as_task)
     with _alarm(batch), tasks:
         summary = tasks.finish(run_batch(batch, tasks, settled=True))
     conclude(batch, summary)
     _write_table(summary)
-    counts = ", ".join(f"{number} {status}" for status, number in summary.counts.items())
-    return (Failed if went_wrong(summary) else Completed)(message=counts)
+    return summary
 
 
 def _write_table(summary: RunSummary) -> None:

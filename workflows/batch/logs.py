@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -76,6 +76,25 @@ def open_log(
         root.handlers = before[1]
 
 
+@contextmanager
+def forward_log(log: Callable[[int, str], None]) -> Iterator[None]:
+    """Hand what our loggers say to a function of (level, line), and to no other handler."""
+    handler = _Forward(log)
+    loggers = [logging.getLogger(name) for name in OURS]
+    before = [(logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger, (level, propagate) in zip(loggers, before, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagate
+
+
 def _is_shown(record: logging.LogRecord) -> bool:
     top = record.name.partition(".")[0]
     return top not in NOISY and record.levelno >= (logging.INFO if top in OURS else logging.WARNING)
@@ -131,18 +150,34 @@ class _Terminal(logging.Handler):
             self.handleError(record)
 
 
+class _Forward(logging.Handler):
+    """A record as a call of a function."""
+
+    def __init__(self, log: Callable[[int, str], None]) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Call it."""
+        self._log(record.levelno, f"{_scene.get()} {_said(record)}".lstrip())
+
+
+def _said(record: logging.LogRecord) -> str:
+    """A record's message on one line, free of secrets and control characters."""
+    line = " ".join(redact(record.getMessage()).split())
+    return "".join(c if c.isprintable() else " " for c in line)
+
+
 def _line(record: logging.LogRecord) -> Text:
-    """'2026-11-26 02:00:03Z warning 3f2a91c07be4 what happened', free of control characters."""
+    """'2026-11-26 02:00:03Z warning 3f2a91c07be4 what happened'."""
     loud = record.levelno >= logging.WARNING
-    said = " ".join(redact(record.getMessage()).split())
-    shown = "".join(c if c.isprintable() else " " for c in said)
     line = Text()
     line.append(f"{_time(record):%Y-%m-%d %H:%M:%S}Z ", style="dim")
     if loud:
         line.append(f"{record.levelname.lower()} ", style=STYLES.get(record.levelno, ""))
     if _scene.get():
         line.append(f"{_scene.get()} ", style="cyan")
-    return line.append(shown)
+    return line.append(_said(record))
 
 
 def _time(record: logging.LogRecord) -> datetime:

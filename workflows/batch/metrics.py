@@ -72,12 +72,13 @@ def went_wrong(summary: RunSummary) -> bool:
 def _metrics(summary: RunSummary, before: float | None) -> list[Metric]:
     scenes, ended = summary.scenes, datetime.fromisoformat(summary.ended).timestamp()
     failed = [one for one in scenes if one.status in ("failed", "quarantined")]
-    reasons = Counter(one.reason or "failed" for one in failed)
+    statuses = {str(status): float(number) for status, number in summary.counts.items()}
+    reasons = Counter(str(one.reason or one.status) for one in failed)
     checks = sum(not check.passed for one in scenes for check in one.checks)
     success = before if went_wrong(summary) else ended
     return [
-        Metric("espcn_scenes", "Scenes by what became of them.", dict(summary.counts), "status"),
-        Metric("espcn_failures", "Scenes that failed, by reason.", dict(reasons), "reason"),
+        Metric("espcn_scenes", "Scenes by what became of them.", statuses, "status"),
+        Metric("espcn_failures", "Scenes that failed, by reason.", reasons, "reason"),
         Metric("espcn_failed_checks", "Checks that products did not pass.", {"": checks}),
         Metric("espcn_tiles", "Tiles made.", {"": sum(one.tiles for one in scenes)}),
         Metric("espcn_megapixels", "Output pixels x bands made.", {"": summary.megapixels}),

@@ -17,10 +17,11 @@ from datetime import UTC, datetime
 from threading import Event as Signal
 from threading import Lock
 from types import TracebackType
-from typing import Any, Self
+from typing import Protocol, Self
 
 from workflows.batch.job import Batch
 from workflows.batch.outcome import RunSummary, SceneOutcome
+from workflows.batch.redact import redact
 from workflows.batch.run import Begun, Ended, Event, run_batch
 
 logger = logging.getLogger(__name__)
@@ -29,11 +30,33 @@ AGAIN = ("failed", "crash", "changed")
 """Reasons that another try may overcome; the others are in the scene itself."""
 
 
+class TaskRun(Protocol):
+    """What Prefect returns for a task that was submitted."""
+
+    def wait(self) -> None:
+        """Until it is over, however it ends."""
+
+
+class Task(Protocol):
+    """A function that Prefect calls, as often as its retries say."""
+
+    def submit(self, *, scene: str, key: str) -> TaskRun:
+        """Call it in a thread of its own."""
+        ...
+
+
+class State(Protocol):
+    """What a task run has come to."""
+
+    def result(self) -> object:
+        """What it returned; raises what it raised."""
+
+
 class SceneFailedError(Exception):
     """A scene is no product."""
 
     def __init__(self, outcome: SceneOutcome) -> None:
-        super().__init__(outcome.message)
+        super().__init__(redact(outcome.message))
         self.outcome = outcome
         """What became of it."""
 
@@ -46,27 +69,18 @@ class SceneTasks:
     """Follows the events of a batch with task runs; used as its `tell`, and to be closed."""
 
     def __init__(
-        self, batch: Batch, tell: Callable[[Event], None], *, retries: int, delay: float
+        self,
+        batch: Batch,
+        tell: Callable[[Event], None],
+        as_task: Callable[[Callable[[str, str], str | None]], Task],
     ) -> None:
-        """`tell` is given all events; `delay` is in seconds."""
-        from prefect import task
-        from prefect.cache_policies import NO_CACHE
-
+        """`tell` is given all events; `as_task` makes a task of a function."""
         self._batch, self._tell = batch, tell
-        self._task: Any = task(
-            self._see_to,
-            name="scene",
-            task_run_name="{scene}",
-            retries=retries,
-            retry_delay_seconds=delay,
-            retry_condition_fn=_is_worth_it,
-            cache_policy=NO_CACHE,
-            persist_result=False,
-        )
+        self._task = as_task(self._see_to)
         self._ends: dict[str, Future[SceneOutcome]] = {}
         self._seen: set[str] = set()
         self._outcomes: dict[str, SceneOutcome] = {}
-        self._runs: list[Any] = []
+        self._runs: list[TaskRun] = []
         self._over, self._alone = Signal(), Lock()
 
     def __call__(self, event: Event) -> None:
@@ -145,8 +159,8 @@ class SceneTasks:
         return summary.scenes[0] if summary.scenes else failed
 
 
-def _is_worth_it(task: object, run: object, state: Any) -> bool:  # noqa: ARG001 - Prefect's
-    """Whether a failed task run is tried again."""
+def is_worth_it(task: object, run: object, state: State) -> bool:  # noqa: ARG001 - Prefect's
+    """Whether a failed task run is tried again: a retry condition of Prefect's."""
     try:
         state.result()
     except SceneFailedError as error:

@@ -20,7 +20,12 @@ SENSORS = {
     "MSS": ("LM", "uint8", ["4", "5", "6", "7"]),
 }
 """Letters, data type and bands at level 1."""
-THERMAL = ("6", "6_VCID_1", "6_VCID_2", "10", "11", "ST_B6", "ST_B10")
+THERMAL = {
+    "OLI_TIRS": ("10", "11", "ST_B10"),
+    "ETM": ("6_VCID_1", "6_VCID_2", "ST_B6"),
+    "TM": ("6", "ST_B6"),
+    "MSS": (),
+}
 """Bands that have a radiance and no reflectance."""
 
 
@@ -56,7 +61,7 @@ class Product:
         bands = SENSORS[self.sensor][2]
         if self.level.startswith("L1"):
             return bands
-        light = [band for band in bands if band not in (*THERMAL, "8", "9")]
+        light = [band for band in bands if band not in (*THERMAL[self.sensor], "8", "9")]
         return [*light, "ST_B10" if self.sensor == "OLI_TIRS" else "ST_B6"]
 
     def file(self, tag: str) -> str:
@@ -92,7 +97,7 @@ class Product:
             size, pixel = self.size, 30.0
             if tag == "8":
                 size, pixel = (2 * self.size[0], 2 * self.size[1]), 15.0
-            if tag in THERMAL and self.thermal_size:
+            if tag in THERMAL[self.sensor] and self.thermal_size:
                 size, pixel = self.thermal_size, 60.0
             if tag not in self.without:
                 write_band(target / self.file(tag), size, pixel, dtype, seed=number, crs=self.crs)
@@ -123,6 +128,7 @@ def write_band(
     """A GeoTIFF of noise in strips of 8 rows."""
     # GDAL takes an MTL beside a file for a part of it, and deletes it with a file it writes anew
     path.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     values = np.random.default_rng(seed).integers(*span, (bands, *size)).astype(dtype)
     with rasterio.open(
         path, "w", driver="GTiff", height=size[0], width=size[1], count=bands, dtype=dtype,
@@ -200,13 +206,13 @@ def _place(product: Product) -> dict[str, str]:
     return found
 
 
-def _rescaling(tags: Sequence[str]) -> dict[str, str]:
+def _rescaling(product: Product) -> dict[str, str]:
     """Level 1: each band has a scale of its own, so that a mix-up shows."""
     found = {}
-    for number, tag in enumerate(tags, start=1):
+    for number, tag in enumerate(SENSORS[product.sensor][2], start=1):
         found |= {f"RADIANCE_MULT_BAND_{tag}": f"{number}.5E-02"}
         found |= {f"RADIANCE_ADD_BAND_{tag}": f"-{number}.25"}
-        if tag not in THERMAL:
+        if tag not in THERMAL[product.sensor]:
             found |= {f"REFLECTANCE_MULT_BAND_{tag}": f"{number}.0E-05"}
             found |= {f"REFLECTANCE_ADD_BAND_{tag}": f"-0.{number}"}
     return found
@@ -236,7 +242,7 @@ def _collection1(product: Product) -> Groups:
         },
         "IMAGE_ATTRIBUTES": _sky(),
         "MIN_MAX_PIXEL_VALUE": _largest(product, product.tags),
-        "RADIOMETRIC_RESCALING": _rescaling(product.tags),
+        "RADIOMETRIC_RESCALING": _rescaling(product),
     }
 
 
@@ -280,7 +286,7 @@ def _collection2(product: Product) -> Groups:
         **{f"FILE_NAME_BAND_{tag}": f"level1_B{tag}.TIF" for tag in level1},
     }
     found["LEVEL1_MIN_MAX_PIXEL_VALUE"] = _largest(product, level1)
-    found["LEVEL1_RADIOMETRIC_RESCALING"] = _rescaling(level1)
+    found["LEVEL1_RADIOMETRIC_RESCALING"] = _rescaling(product)
     return found
 
 

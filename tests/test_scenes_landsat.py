@@ -39,7 +39,7 @@ def opened(work: Path) -> Open:
     """Opens a scene with options."""
 
     def call(path: Path, **options: object) -> Scene:
-        return landsat.open(path, SceneOptions(**options), work)  # type: ignore[arg-type]
+        return landsat.open(path, SceneOptions(**options), work)
 
     return call
 
@@ -127,8 +127,8 @@ def test_a_real_scene_says_what_the_usgs_item_of_it_says(
     ours = {band.name: band.common for band in assets(scene)["ms"].bands}
     assert {name: ours[name] for name in common} == common
     assert scene.footprint is not None
-    (ring,) = scene.footprint["coordinates"]  # type: ignore[misc]
-    longitudes, latitudes = zip(*ring, strict=True)  # type: ignore[arg-type]
+    (ring,) = scene.footprint["coordinates"]
+    longitudes, latitudes = zip(*ring, strict=True)
     west, south, east, north = item["bbox"]  # of the imaged swath, within the corners
     assert min(longitudes) < west
     assert max(longitudes) > east
@@ -140,10 +140,10 @@ def test_the_polar_scene_lies_where_its_corners_say(shared: Path, opened: Open) 
     scene = opened(shared / REAL / "assets2")
     with rasterio.open(assets(scene)["ms"].uri) as stack:
         west, south, east, north = transform_bounds(stack.crs, "EPSG:4326", *stack.bounds)
-    (ring,) = scene.footprint["coordinates"]  # type: ignore[index,misc]
-    for longitude, latitude in ring:  # type: ignore[misc]
-        assert west - 0.1 < longitude < east + 0.1  # type: ignore[operator]
-        assert south - 0.1 < latitude < north + 0.1  # type: ignore[operator]
+    (ring,) = scene.footprint["coordinates"]
+    for longitude, latitude in ring:
+        assert west - 0.1 < longitude < east + 0.1
+        assert south - 0.1 < latitude < north + 0.1
 
 
 @pytest.mark.parametrize("notation", ["txt", "xml", "json"])
@@ -221,6 +221,7 @@ def test_level_1_of_collection_1_declares_what_its_files_do_not(
 
 def test_level_2_takes_its_own_radiometry_not_that_of_level_1(tmp_path: Path, opened: Open) -> None:
     ms = assets(opened(Product(level="L2SP").write(tmp_path, ("json",))))["ms"]
+    assert names(ms) == [*(f"SR_B{n}" for n in range(1, 8)), "ST_B10"]
     assert {(band.scale, band.offset) for band in ms.bands[:-1]} == {(2.75e-05, -0.2)}
     heat = ms.bands[-1]
     assert (heat.name, heat.scale, heat.offset) == ("ST_B10", 0.00341802, 149.0)
@@ -290,6 +291,12 @@ def test_facts_of_a_scene(tmp_path: Path, opened: Open) -> None:
         "type": "Polygon",
         "coordinates": [[[13.5, 51.4], [13.4, 51.3], [13.7, 51.2], [13.6, 51.5], [13.5, 51.4]]],
     }
+
+
+def test_a_scene_of_the_night_has_no_cloud_cover(tmp_path: Path, opened: Open) -> None:
+    """-1 says that it was not computed."""
+    path = Product(changes={"IMAGE_ATTRIBUTES": {"CLOUD_COVER": "-1.00"}}).write(tmp_path)
+    assert "eo:cloud_cover" not in opened(path).properties
 
 
 def test_a_reprocessed_product_is_newer_and_of_the_same_data(tmp_path: Path, opened: Open) -> None:
@@ -570,9 +577,11 @@ def test_products_side_by_side_are_found_one_by_one(tmp_path: Path, opened: Open
     assert {one.family for one in found} == {"landsat"}
     assert [opened(one.path).id for one in found] == [product.id for product in products]
     assert not landsat.claims(inbox)
-    inputs = landsat.inputs(found[0].path)
-    assert inbox / products[0].file("4") in inputs
-    assert all(file.name.startswith(products[0].id) for file in inputs)
+    beside = landsat.beside(found[0].path)
+    assert inbox / products[0].file("4") in beside
+    assert all(file.name.startswith(products[0].id) for file in beside)
+    assert found[0].path not in beside
+    assert landsat.beside(inbox) == []
 
 
 def test_a_directory_that_holds_other_scenes_too_is_looked_into(tmp_path: Path) -> None:

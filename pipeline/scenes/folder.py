@@ -18,7 +18,9 @@ from pipeline.scenes.image import Image, image_assets
 from pipeline.scenes.scene import Asset, Scene, SceneError, SceneOptions
 
 SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt")
-"""Suffixes of files that are scenes; sidecars (.aux.xml, .ovr, .msk) have others."""
+"""Suffixes of files that are scenes."""
+SIDECARS, WORLD = (".aux.xml", ".msk", ".ovr"), (".tfw", ".j2w", ".wld")
+"""Ends of names of files that belong to an image: to its name, and to its stem."""
 TAKEN = (("IMAGERY", "ACQUISITIONDATETIME"), ("", "ACQUISITIONDATETIME"))
 """(metadata domain, name) of the time of acquisition, as GDAL gives it."""
 WRITTEN = (("", "TIFFTAG_DATETIME"),)
@@ -34,6 +36,14 @@ def claims(path: Path) -> bool:
     if path.suffix.lower() not in SUFFIXES or not path.is_file():
         return False
     return not landsat_files.belongs(path) and not stac.belongs(path)
+
+
+def beside(path: Path) -> list[Path]:
+    """The sidecars of one file; none for a folder, which they lie below."""
+    if path.is_dir():
+        return []
+    names = (*(f"{path.name}{end}" for end in SIDECARS), *(f"{path.stem}{end}" for end in WORLD))
+    return [one for name in names if (one := path.with_name(name)).is_file()]
 
 
 def open(path: Path, options: SceneOptions, work: Path) -> Scene:

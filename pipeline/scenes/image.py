@@ -139,7 +139,7 @@ def _matched(image: Image) -> list[Said]:
 
 def _facts(image: Image, band: Band, said: Said) -> BandFacts:
     described = (band.description or "").casefold()
-    words = [word for word in (said.common, band.colour, described) if word in COMMON]
+    words = [word for word in (said.common, described, band.colour) if word in COMMON]
     alone = len(image.profile.bands) == 1
     default = image.label if alone else words[0] if words else f"b{band.number}"
     return BandFacts(

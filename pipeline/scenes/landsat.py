@@ -32,9 +32,9 @@ def claims(path: Path) -> bool:
     return is_product(path)
 
 
-def inputs(path: Path) -> list[Path]:
-    """The files that tell versions apart where a loose MTL file stands for a product."""
-    return files_beside(path)
+def beside(path: Path) -> list[Path]:
+    """The other files of a scene whose MTL file alone was found; none where all are below it."""
+    return [one for one in files_beside(path) if one != path]
 
 
 def open(path: Path, options: SceneOptions, work: Path) -> Scene:

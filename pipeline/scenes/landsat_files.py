@@ -77,9 +77,12 @@ def belongs(path: Path) -> bool:
 
 
 def files_beside(path: Path) -> list[Path]:
-    """All files of a loose product: those that bear its name."""
-    start = f"{_product_of(path.name)}_"
-    return [path.parent / name for name in listing(path.parent) if name.startswith(start)]
+    """All files of a loose product: those that bear its name; none for directory and archive."""
+    product = _product_of(path.name)
+    if not product or path.is_dir():
+        return []
+    names = listing(path.parent)
+    return [path.parent / name for name in names if name.startswith(f"{product}_")]
 
 
 def listing(folder: Path) -> list[str]:

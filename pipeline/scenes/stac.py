@@ -86,12 +86,12 @@ def belongs(path: Path) -> bool:
     )
 
 
-def inputs(path: Path) -> list[Path]:
-    """The files that tell versions of an item's file apart: its own and its local assets."""
-    try:
-        return [path, *sorted(files_of(path))]
-    except SceneError:
-        return [path]
+def beside(path: Path) -> list[Path]:
+    """The local files that an item names and that do not lie below what was found."""
+    below = Path(os.path.abspath(path))
+    with suppress(SceneError):
+        return sorted(one for one in files_of(_item_file(path)) if not one.is_relative_to(below))
+    return []
 
 
 def open(path: Path, options: SceneOptions, work: Path) -> Scene:

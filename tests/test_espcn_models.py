@@ -12,6 +12,7 @@ SHIPPED = {
     "general": (2, 3, 4),
     "landsat": (2, 3),
     "mr": (2,),
+    "paper": (3, 4),
     "sentinel2": (2, 3, 4),
 }
 """Domains and their scales."""
@@ -23,8 +24,9 @@ def test_models_ship_with_what_a_reader_wants_to_know() -> None:
     assert [card.name for card in cards] == [f"{name}-x{scale}" for name, scale in named]
     for card, (_, scale) in zip(cards, named, strict=True):
         assert (card.scale, card.bands, card.halo) == (scale, 1, 4)
-        assert card.equivariant
-        assert card.input_range is None
+        paper = card.name.startswith("paper")
+        assert card.equivariant is not paper
+        assert card.input_range == ((0.0, 1.0) if paper else None)
         figure = "set5_psnr_y" if "set5_psnr_y" in card.metrics else "validation_psnr"
         assert card.metrics[figure] > card.metrics[f"{figure}_bicubic"]
         data = card.provenance.get("training_sets") or card.provenance["training_data"]

@@ -11,15 +11,15 @@ from workflows.batch import opening
 from workflows.batch.job import Batch
 
 
-def crash_on_bad(batch: Batch, found: Found, key: str, work: Path) -> opening.Opened:
+def crash_on_bad(batch: Batch, found: Found, key: str, work: Path, apart: str) -> opening.Opened:
     """Ends the process, as a reader that crashes does, for names that begin with 'bad'."""
     if found.path.name.startswith("bad"):
         os.abort()
-    return opening.open_and_prepare(batch, found, key, work)
+    return opening.open_and_prepare(batch, found, key, work, apart)
 
 
-def with_dataset(batch: Batch, found: Found, key: str, work: Path) -> opening.Opened:
+def with_dataset(batch: Batch, found: Found, key: str, work: Path, apart: str) -> opening.Opened:
     """Scenes named DATASET_VERSION.tif."""
-    opened = opening.open_and_prepare(batch, found, key, work)
+    opened = opening.open_and_prepare(batch, found, key, work, apart)
     dataset, _, version = found.path.stem.partition("_")
     return replace(opened, scene=replace(opened.scene, dataset=dataset, version=version))

@@ -98,6 +98,25 @@ def test_a_changed_scene_model_or_option_makes_a_new_product(tmp_path: Path) -> 
     assert set(statuses(run_batch(compressed)).values()) == {"skipped"}
 
 
+def test_scenes_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    for i, folder in enumerate(("monday", "tuesday")):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        scene(tmp_path, f"{folder}/field.tif", seed=i)
+    first = run_batch(batch_of(tmp_path))
+    assert len({one.product for one in first.scenes}) == 2
+    assert set(statuses(run_batch(batch_of(tmp_path))).values()) == {"skipped"}
+
+
+def test_a_folder_can_be_one_scene(tmp_path: Path) -> None:
+    (tmp_path / "in/flight").mkdir(parents=True)
+    for i, name in enumerate(("flight/north.tif", "flight/south.tif")):
+        scene(tmp_path, name, seed=i)
+    batch = replace(batch_of(tmp_path), scenes=SceneOptions(("folder",), folder="folder"))
+    (outcome,) = run_batch(batch).scenes
+    assert outcome.status == "done"
+    assert len(list((tmp_path / "out" / str(outcome.product)).glob("*.tif"))) == 2
+
+
 def test_small_scenes_land_before_a_huge_one_and_tiles_are_in_flight_together(
     tmp_path: Path,
 ) -> None:

@@ -65,9 +65,25 @@ def family(name: str) -> ModuleType:
 def _under(folder: Path, options: SceneOptions) -> Iterator[Found]:
     with os.scandir(folder) as entries:
         paths = sorted(Path(entry) for entry in entries if not entry.name.startswith("."))
-    for path in paths:
-        claimant = next((n for n in options.families if family(n).claims(path)), None)
+    claims = {path: _claimant(path, options) for path in paths}
+    if options.folder == "folder" and "folder" in claims.values():
+        yield Found(folder, "folder")
+    for path, claimant in claims.items():
+        if claimant == "folder" and options.folder == "folder":
+            continue
         if claimant is not None:
             yield Found(path, claimant)
         elif path.is_dir() and not path.is_symlink():
             yield from _under(path, options)
+
+
+def _claimant(path: Path, options: SceneOptions) -> str | None:
+    """The first family that claims a path."""
+    return next((name for name in options.families if family(name).claims(path)), None)
+
+
+def files_of(found: Found) -> list[Path]:
+    """What belongs to a scene: what was found, and what its family says lies beside it."""
+    beside = getattr(family(found.family), "beside", None)
+    others = beside(found.path) if beside else []
+    return [found.path, *(path for path in others if path != found.path)]

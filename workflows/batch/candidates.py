@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pipeline.errors import ConfigError
-from pipeline.scenes import Found, find_scenes
+from pipeline.scenes import Found, files_of, find_scenes
 from workflows.batch.job import Batch
 from workflows.batch.keys import Inputs, inputs_of, key_of, recipe_of
 from workflows.batch.outcome import Status
 from workflows.batch.settle import arrived
-from workflows.batch.state import PRODUCT, State
+from workflows.batch.state import State, key_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Candidate:
     """None for what is to be made."""
     reason: str = ""
     """Why it is not, in one line."""
+    apart: str = ""
+    """What is added to the product's name, for others in the inbox are called the same."""
 
     @property
     def name(self) -> str:
@@ -55,28 +59,33 @@ def candidates(
     _check(batch)
     recipe, listed = recipe_of(batch), list[Candidate]()
     wanted = None if only_paths is None else {path.absolute() for path in only_paths}
-    for found in find_scenes(batch.inbox, batch.scenes):
+    everything = list(find_scenes(batch.inbox, batch.scenes))
+    called = Counter(_bare(found) for found in everything)
+    for found in everything:
         if wanted is not None and found.path not in wanted:
             continue
         if batch.batch.only and not fnmatchcase(found.path.name, batch.batch.only):
             continue
-        listed.append(_judge(batch, state, found, recipe, settled=settled, retry=retry))
+        one = _judge(batch, state, found, recipe, settled=settled, retry=retry)
+        alike = called[_bare(found)] > 1
+        listed.append(replace(one, apart=_mark(batch, found)) if alike else one)
     return sorted(listed, key=lambda one: (one.inputs.size if one.inputs else 0, one.found.path))
 
 
 def _judge(
     batch: Batch, state: State, found: Found, recipe: str, *, settled: bool, retry: bool
 ) -> Candidate:
-    waits = arrived(found.path, batch.schedule, time.time()) if settled else None
-    if waits:
-        return Candidate(found, "", None, "skipped", waits)
+    for path in files_of(found) if settled else ():
+        waits = arrived(path, batch.schedule, time.time())
+        if waits:
+            return Candidate(found, "", None, "skipped", waits)
     try:
-        inputs = inputs_of(found.path, full=batch.batch.checksum == "full")
+        inputs = inputs_of(found, full=batch.batch.checksum == "full")
     except OSError as error:
         return Candidate(found, "", None, "failed", f"cannot be read ({error.strerror})")
     key = key_of(found, inputs, recipe)
     product = state.done.get(key)
-    if product is not None and (batch.outbox / product / PRODUCT).is_file():
+    if product is not None and key_in(batch.outbox / product) == key:
         return Candidate(found, key, inputs, "skipped", f"made before: {product}")
     failures = state.failures.get(key)
     if failures and retry:
@@ -91,6 +100,17 @@ def _judge(
             "up again",
         )
     return Candidate(found, key, inputs, None)
+
+
+def _bare(found: Found) -> str:
+    """A scene's name without its ending, in lower case."""
+    return found.path.name.partition(".")[0].lower()
+
+
+def _mark(batch: Batch, found: Found) -> str:
+    """Tells scenes of one name apart by where they lie."""
+    place = str(found.path.relative_to(batch.inbox))
+    return f"-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
 
 
 def _check(batch: Batch) -> None:

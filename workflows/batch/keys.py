@@ -10,7 +10,7 @@ from pathlib import Path
 
 import espcn
 from pipeline.errors import ConfigError
-from pipeline.scenes import Found
+from pipeline.scenes import Found, files_of
 from pipeline.serial import digest, to_json
 from workflows.batch.job import Batch
 
@@ -34,12 +34,15 @@ class Inputs:
     """sha256 over names, sizes, modification times and contents as far as they count."""
 
 
-def inputs_of(path: Path, *, full: bool) -> Inputs:
-    """The files of what was found: itself, or all below it. Raises OSError."""
+def inputs_of(scene: Found, *, full: bool) -> Inputs:
+    """The files of what was found: itself or all below it, and what lies beside it.
+
+    Raises OSError.
+    """
     found, size, youngest = hashlib.sha256(), 0, 0
-    for file in _files(path):
+    for file in (file for path in files_of(scene) for file in _files(path)):
         status = file.stat()
-        name = file.relative_to(path.parent)
+        name = os.path.relpath(file, scene.path.parent)
         found.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
         with file.open("rb") as opened:
             while data := opened.read(CHUNK if full else HEAD):

@@ -46,12 +46,12 @@ class Opened:
     """Its assets."""
 
 
-def open_and_prepare(batch: Batch, found: Found, key: str, work: Path) -> Opened:
+def open_and_prepare(batch: Batch, found: Found, key: str, work: Path, apart: str = "") -> Opened:
     """Headers to plans; images are put into `work`/product. Raises PipelineError."""
     folder = work / "product"
     folder.mkdir(parents=True, exist_ok=True)
     scene = open_scene(found, batch.scenes, work)
-    product = product_name(batch, scene, key)
+    product = product_name(batch, scene, key) + apart
     models = {asset.key: _model(batch, scene, asset) for asset in scene.assets}
     parts = []
     for asset in scene.assets:
@@ -140,12 +140,14 @@ class Doorman:
     def __init__(self) -> None:
         self._process: ProcessPoolExecutor | None = None
 
-    def open(self, batch: Batch, found: Found, key: str, work: Path) -> Future[Opened]:
+    def open(
+        self, batch: Batch, found: Found, key: str, work: Path, apart: str = ""
+    ) -> Future[Opened]:
         """What `open_and_prepare` returns or raises, later; SceneError if it ends its process."""
         if self._process is None:
             spawn = multiprocessing.get_context("spawn")
             self._process = ProcessPoolExecutor(1, mp_context=spawn, initializer=_quiet)
-        return self._process.submit(open_and_prepare, batch, found, key, work)
+        return self._process.submit(open_and_prepare, batch, found, key, work, apart)
 
     def result(self, opening: Future[Opened], found: Found) -> Opened:
         """The opened scene; raises PipelineError."""

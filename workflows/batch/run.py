@@ -181,8 +181,7 @@ class _Line:
         while waiting or self.opening or self.running or self.works:
             while waiting and len(self.opening) < AHEAD:
                 one = waiting.popleft()
-                work = self._work_folder(one)
-                self.opening.append((one, self.doorman.open(self.batch, one.found, one.key, work)))
+                self.opening.append((one, self._open(one)))
             if self.works:
                 yield self.works.popleft()
             elif self.opening and self.opening[0][1].done():
@@ -222,9 +221,11 @@ class _Line:
 
     def _reopened(self, candidate: Candidate, opening: Future[Opened]) -> Future[Opened]:
         if opening.done() and type(opening.exception()).__name__ == "BrokenProcessPool":
-            work = self._work_folder(candidate)
-            return self.doorman.open(self.batch, candidate.found, candidate.key, work)
+            return self._open(candidate)
         return opening
+
+    def _open(self, one: Candidate) -> Future[Opened]:
+        return self.doorman.open(self.batch, one.found, one.key, self._work_folder(one), one.apart)
 
     def _told(self, run: SceneRun, receipt: Receipt | None) -> None:
         """A tile is in, or a scene has ended."""

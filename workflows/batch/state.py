@@ -109,6 +109,15 @@ def read_state(folder: Path) -> State:
     return state
 
 
+def key_in(product: Path) -> str | None:
+    """The key that a product was made by, if it is there."""
+    try:
+        found = json.loads((product / PRODUCT).read_text())
+        return str(found["key"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 @contextmanager
 def holding(outbox: Path) -> Iterator[State]:
     """The state of an outbox, held by this process alone; raises ResumeError if another has it.

@@ -246,6 +246,22 @@ def test_bands_that_are_there_coarser_only_are_taken_so(tmp_path: Path) -> None:
     )
 
 
+def test_a_band_that_is_there_finer_only_is_taken_so(tmp_path: Path) -> None:
+    """Level 2A has B01 at 20 m too since processing baseline 04.00."""
+    safe = Safe("L2A")
+    root = safe.write(tmp_path)
+    path = next(root.rglob("*_B02_20m.jp2"))
+    shutil.copy(path, path.with_name(path.name.replace("B02", "B01")))
+    options = {"bands": ("B01", "B05"), "classes": False}
+    assert [names(one) for one in opened(root, tmp_path / "w", **options).assets] == [
+        ["B05"], ["B01"],
+    ]  # fmt: skip
+    next(root.rglob("*_B01_60m.jp2")).unlink()
+    scene = opened(root, tmp_path / "w", **options)
+    assert [names(one) for one in scene.assets] == [["B01", "B05"]]
+    assert scene.notes == ("B01 is there at 20 m only, not as sensed",)
+
+
 # which bands
 
 

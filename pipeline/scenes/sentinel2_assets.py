@@ -118,11 +118,10 @@ def class_assets(part: Part, *, work: Path) -> Iterator[Asset]:
 
 
 def pick_image(part: Part, name: str) -> Image | None:
-    """The image of a band as it was sensed; else the next coarser, else the next finer one."""
+    """The image of a band in the resolution it was sensed in, or the nearest to it."""
     sensed = BANDS[name].resolution
     there = [image for image in part.images if image.name == name]
-    rank = {image: (image.resolution < sensed, abs(image.resolution - sensed)) for image in there}
-    return min(there, key=lambda image: rank[image], default=None)
+    return min(there, key=lambda image: abs(image.resolution - sensed), default=None)
 
 
 def doubts(part: Part, wanted: Sequence[str], assets: Sequence[Asset]) -> Iterator[str]:
@@ -140,9 +139,9 @@ def doubts(part: Part, wanted: Sequence[str], assets: Sequence[Asset]) -> Iterat
     for asset in assets:
         name, _, size = asset.key.rpartition("_")
         if "x" in size:
-            names = _list([band.name for band in asset.bands])
+            said = _list([band.name for band in asset.bands])
             yield (
-                f"{part.name}{names} of {size.replace('x', ' x ')} pixels, another size than the "
+                f"{part.name}{said} of {size.replace('x', ' x ')} pixels, another size than the "
                 f"metadata say: a raster of its own, {asset.key}"
             )
 

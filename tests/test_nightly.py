@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from fakes import texture, write_tif
 
 from pipeline.errors import ConfigError, ResumeError
 from pipeline.serial import from_json
@@ -36,6 +37,7 @@ from workflows.batch.state import holding
 
 ROOT = Path(__file__).parents[1]
 UNITS = ROOT / "configs" / "systemd"
+CRON_JOB = ROOT / "configs" / "kubernetes" / "cronjob.yaml"
 NOW = datetime(2026, 11, 26, 2, tzinfo=UTC).timestamp()
 TEN = ScheduleOptions(settle=10)
 
@@ -471,6 +473,103 @@ def test_a_run_is_told_in_log_lines_with_one_id_a_scene() -> None:
     assert lost["event"] == "S2B failed: B04 lacks"
 
 
+# ---------------------------------------------------------------------------------- command lines
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Path:
+    """A folder with a configuration, and an inbox of a settled scene and one still arriving."""
+    for name in ("inbox", "outbox"):
+        (tmp_path / name).mkdir()
+    write_tif(tmp_path / "inbox" / "old.tif", texture((1, 100, 90)))
+    touch_now(tmp_path / "inbox" / "old.tif", hours=1)
+    write_tif(tmp_path / "inbox" / "new.tif", texture((1, 100, 90), seed=1))
+    keep = (
+        f"import sys,pathlib; pathlib.Path({str(tmp_path / 'told')!r}).write_text(sys.stdin.read())"
+    )
+    options = {
+        "batch": {"inbox": str(tmp_path / "inbox"), "outbox": str(tmp_path / "outbox")},
+        "schedule": {
+            "settle": 10,
+            "metrics_file": str(tmp_path / "espcn.prom"),
+            "on_failure": python(keep),
+        },
+        "cluster": {"workers": 0, "threads": 1},
+    }
+    (tmp_path / "nightly.yaml").write_text(yaml.safe_dump(options))
+    return tmp_path
+
+
+def touch_now(path: Path, *, hours: float) -> None:
+    moment = time.time() - 3600 * hours
+    os.utime(path, (moment, moment))
+
+
+def by_systemd() -> list[str]:
+    """The command line of the unit."""
+    lines = (UNITS / "espcn-nightly.service").read_text().splitlines()
+    (command,) = (line for line in lines if line.startswith("ExecStart="))
+    return shlex.split(command.removeprefix("ExecStart="))
+
+
+def by_kubernetes() -> list[str]:
+    """The command line of the pod."""
+    _, job = yaml.safe_load_all(CRON_JOB.read_text())
+    (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    command = container["command"]
+    assert isinstance(command, list)
+    return command
+
+
+def start_night(command: list[str], folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """Run a scheduler's command line with our configuration, in the environment that cron gives."""
+    assert Path(command[0]).name == "espcn"
+    config = command[command.index("--config") + 1]
+    rest = [str(folder / "nightly.yaml") if word == config else word for word in command[1:]]
+    line = shlex.join([sys.executable, "-m", "workflows.cli", *rest, *more])
+    return subprocess.run(
+        ["/bin/sh", "-c", line],
+        env={"HOME": str(folder), "LOGNAME": "espcn", "SHELL": "/bin/sh", "PATH": "/usr/bin:/bin",
+             "PYTHONPATH": str(ROOT)},
+        cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def test_nights_as_schedulers_start_them(real: Path) -> None:
+    first = start_night(by_systemd(), real, "--json")
+    assert first.returncode == 0, first.stderr
+    assert statuses(first.stdout) == {"old.tif": "done", "new.tif": "skipped"}
+    assert "still arriving" in first.stdout
+    lines = [json.loads(line) for line in first.stderr.splitlines()]
+    ids = {line["scene"] for line in lines if "scene" in line}
+    assert len(ids) == 1
+    assert {line["level"] for line in lines} == {"info"}
+    assert 'espcn_scenes{inbox="' in (real / "espcn.prom").read_text()
+    assert not (real / "told").exists()
+    assert (real / "outbox" / "old_SR" / "old_SR.json").is_file()
+
+    touch_now(real / "inbox" / "new.tif", hours=2)
+    (real / "inbox" / "broken.tif").write_bytes(b"II*\0 no TIFF")
+    touch_now(real / "inbox" / "broken.tif", hours=2)
+    second = start_night(by_kubernetes(), real, "--json")
+    assert second.returncode == 1, second.stderr
+    assert statuses(second.stdout) == {
+        "old.tif": "skipped", "new.tif": "done", "broken.tif": "failed",
+    }  # fmt: skip
+    assert (real / "told").read_text() == second.stdout
+
+    with holding(real / "outbox"):
+        third = start_night(by_systemd(), real)
+    assert third.returncode == 4
+    assert "another run is working on this outbox" in third.stderr.splitlines()[-1]
+    assert len(list((real / "outbox" / "reports").glob("*.html"))) == 2
+
+
+def statuses(summary: str) -> dict[str, str]:
+    """What became of each scene, by a summary on stdout."""
+    return {one["path"]: one["status"] for one in json.loads(summary)["scenes"]}
+
+
 # ----------------------------------------------------------------------------------------- units
 
 
@@ -532,9 +631,6 @@ def test_the_service_is_confined(systemd: str, units: Path) -> None:
         str(units / "espcn-nightly.service"),
     )  # fmt: skip
     assert "Overall exposure level" in said
-
-
-CRON_JOB = ROOT / "configs" / "kubernetes" / "cronjob.yaml"
 
 
 def check_manifest(text: str) -> None:

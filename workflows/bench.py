@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 import espcn
+from workflows.bench_batch import batch_rows
 from workflows.bench_gpu import Row, rows
 from workflows.bench_turns import take_turns
 from workflows.sample import Scene, generate
@@ -93,6 +94,7 @@ def _measurements(folder: Path, sizes: Sizes) -> Iterator[Row]:
     yield from _ratios(folder, sizes)
     yield from _workers(folder, sizes)
     yield from _memory(folder, sizes)
+    yield from batch_rows(folder)
     if espcn.cuda_devices():
         yield from _gpu(folder, sizes)
 

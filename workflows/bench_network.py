@@ -1,4 +1,4 @@
-"""The bare networks of `make bench`: `python -m workflows.bench_network bare|torch SCENE`.
+"""The bare networks of `make bench`: `python -m workflows.bench_network bare|torch SCENE ..`.
 
 Prints CPU seconds. Pixels are in memory as floats before the clock starts.
 """
@@ -22,13 +22,17 @@ MODEL, TILE, THREADS = "general-x3", 2048, 2
 """The network, the tiles of the job it is compared with, and how many run at once."""
 
 
-def main(what: str, scene: str) -> None:
-    """Measure one of the two and print its CPU seconds."""
+def main(what: str, *scenes: str) -> None:
+    """Measure one of the two and print its CPU seconds, a line for every scene."""
+    for scene in scenes:
+        print(_measure(what, scene), flush=True)
+
+
+def _measure(what: str, scene: str) -> float:
     source = open_source(str(Path(scene).absolute()))
     profile = source.profile
     pixels = source.read(Window(0, 0, profile.height, profile.width)).astype(np.float32)
-    seconds = {"bare": bare, "torch": whole}[what](pixels)
-    print(seconds)
+    return {"bare": bare, "torch": whole}[what](pixels)
 
 
 def bare(pixels: NDArray[np.float32]) -> float:

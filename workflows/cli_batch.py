@@ -128,19 +128,33 @@ def _run(
     as_json: bool,
     quiet: bool,
 ) -> None:
+    from workflows.batch.event_log import log_event
     from workflows.batch.logs import open_log
     from workflows.batch.metrics import write_metrics
-    from workflows.batch.page import summary_json, write_page
+    from workflows.batch.page import write_page
     from workflows.batch.run import run_batch
-    from workflows.batch.show import show_summary, watching_batch
+    from workflows.batch.show import watching_batch
     from workflows.console import open_console
 
-    terminal = open_console(stderr=True)
-    with open_log(json_lines=log_json), watching_batch(terminal, quiet=quiet or log_json) as tell:
-        summary = run_batch(batch, tell, retry=retry)
+    if log_json:
+        with open_log(json_lines=True):
+            summary = run_batch(batch, log_event, retry=retry)
+    else:
+        with watching_batch(open_console(stderr=True), quiet=quiet) as tell:
+            summary = run_batch(batch, tell, retry=retry)
     page, _ = write_page(summary, batch.outbox)
-    if metrics_file is not None:
-        write_metrics(metrics_file, summary)
+    file = metrics_file or batch.schedule.metrics_file
+    if file is not None:
+        write_metrics(Path(file), summary)
+    _end(summary, page, as_json=as_json, quiet=quiet)
+
+
+def _end(summary: RunSummary, page: Path | None, *, as_json: bool, quiet: bool) -> None:
+    """Show what came of a run, and leave with its exit code."""
+    from workflows.batch.page import summary_json
+    from workflows.batch.show import show_summary
+    from workflows.console import open_console
+
     if as_json:
         typer.echo(summary_json(summary), nl=False)
     elif not quiet:
@@ -148,3 +162,35 @@ def _run(
     code = exit_code(summary)
     if code:
         raise typer.Exit(code)
+
+
+@batch_app.command(name="nightly")
+def nightly_command(
+    *,
+    config: Annotated[Path, typer.Option("--config", help="Configuration file (YAML).")],
+    serve: Annotated[
+        str | None,
+        typer.Option(metavar="CRON", help="Stay, and run as a Prefect server's schedule says."),
+    ] = None,
+    assignments: Assignments = None,
+    log_json: LogJson = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Do what batch does with all scenes that have settled; for cron and timers.
+
+    Logs to stderr, writes the report, metrics, and runs schedule.on_failure. Exit codes are those
+    of batch.
+    """
+    from workflows.batch.logs import open_log
+    from workflows.nightly import run_night
+    from workflows.nightly import serve as serve_nights
+
+    batch = _batch(config, assignments, {})
+    if serve is not None:
+        serve_nights(serve, config, assignments or ())
+        return
+    with open_log(json_lines=log_json, debug=debug):
+        summary = run_night(batch)
+    _end(summary, None, as_json=as_json, quiet=quiet or log_json)

@@ -52,19 +52,24 @@ class Address:
     def open(self, identity: Identity) -> Source:
         """The source, opened once per thread and kept open; raises SourceError.
 
-        Only one at a time. One of another identity is opened anew, and refused if it still is not
+        Only a few at a time. One of another identity is opened anew, and refused if it still is not
         the version that was asked for. Threads of a process share what they decode.
         """
-        held = getattr(_thread, "held", None)
-        if held is None or held[0] != self or held[1].profile.identity != identity:
+        held: dict[Address, Source] = _thread.__dict__.setdefault("held", {})
+        source = held.pop(self, None)
+        if source is None or source.profile.identity != identity:
             opened = open_source(self.uri, self.options)
-            shared = SharedSource(opened, (self, opened.profile.identity))
-            held = _thread.held = (self, shared)
-        source: Source = held[1]
+            source = SharedSource(opened, (self, opened.profile.identity))
+        held[self] = source  # the last one is the one that was used last
+        while len(held) > KEPT:
+            del held[next(iter(held))]
         if source.profile.identity != identity:
             raise SourceError("changed while it was being read; run the job again", uri=self.uri)
         return source
 
+
+KEPT = 4
+"""Sources that a thread keeps open: those whose tiles are in flight together."""
 
 _thread = threading.local()
 

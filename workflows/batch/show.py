@@ -95,7 +95,7 @@ def _line(outcome: SceneOutcome) -> str:
     return f"{word}  {escape(outcome.scene)}: {escape(outcome.message)}"
 
 
-def show_summary(console: Console, summary: RunSummary, page: Path) -> None:
+def show_summary(console: Console, summary: RunSummary, page: Path | None) -> None:
     """The table at the end."""
     table = Table("scene", "status", "Mpx", "MB", "why", box=None, header_style="bold")
     for one in summary.scenes:
@@ -110,4 +110,5 @@ def show_summary(console: Console, summary: RunSummary, page: Path) -> None:
     console.print(
         f"{counts}; {speed:.1f} Mpx/s, {summary.bytes / 1e9:.2f} GB in {summary.seconds:.0f} s"
     )
-    console.print(f"report  {escape(str(page))}")
+    if page is not None:
+        console.print(f"report  {escape(str(page))}")

@@ -43,15 +43,15 @@ class Crew:
     """Of this run: a killed one may have left tasks of the same keys on the cluster."""
 
     def send(
-        self, function: Callable[..., object], calls: Mapping[str, Call], *, upscaler: object
+        self, function: Callable[..., object], calls: Mapping[str, Call], **others: object
     ) -> dict[Future, Call]:
-        """Send `function(call, upscaler)` for all `calls`, by key, in one message."""
+        """Send `function(call, **others)` for all `calls`, by key, in one message."""
         if not calls:
             return {}
         keys = [f"{key}-{self.name}" for key in calls]
         with self._connected():
             futures = self.client.map(
-                function, list(calls.values()), upscaler=upscaler, key=keys, pure=False, retries=0
+                function, list(calls.values()), key=keys, pure=False, retries=0, **others
             )
         return dict(zip(futures, calls.values(), strict=True))
 

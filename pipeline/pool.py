@@ -1,7 +1,7 @@
 """Many images at once over one cluster: their tiles, and the errands between and after them.
 
     works     drawn as there is room; few are open together, and each gets its turn
-    tiles     in flight: two per thread, more where they take no time
+    tiles     in flight: two per thread; those that take next to no time go together
     errands   whatever else a worker does: publishing, checking
 
 A tile that fails costs its work and nothing else. A tile whose workers died is made once more in a
@@ -18,14 +18,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future as Promise
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from pipeline.alone import run_alone
 from pipeline.crew import POLL, Crew, scheduler_lost
 from pipeline.errors import PipelineError, PublishError, TileError
 from pipeline.journal import Receipt
-from pipeline.kernel import Upscaler
-from pipeline.task import Call, Target, make_tile
+from pipeline.task import Call, make_tile
+from pipeline.work import Errand, Work, keep_receipts, make_together, missing
 
 if TYPE_CHECKING:
     from distributed import Future, as_completed
@@ -33,49 +33,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 AHEAD = 2
-"""Tiles in flight per worker thread: one that runs, one that waits."""
-MOST_AHEAD = 64
-"""Tiles in flight per worker thread where they take next to no time."""
-ROUNDS_AHEAD = 4
-"""Rounds of the driver for which quick tiles are sent ahead."""
-
-
-class Ends(Protocol):
-    """Who is told of a work."""
-
-    def on_tile(self, receipt: Receipt) -> None:
-        """A tile is durable."""
-
-    def on_end(self, error: PipelineError | None) -> Iterable[Errand]:
-        """All tiles are durable, or the work failed; what is to be done about it."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Work:
-    """One image being made."""
-
-    targets: tuple[Target, ...]
-    """Its outputs, which share a tiling."""
-    upscaler: Upscaler
-    """The network."""
-    ends: Ends
-    """Who is told, in the driver's thread."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Errand:
-    """Something that a worker does once; what it returns should be small."""
-
-    key: str
-    """Dask's name for it, without secrets."""
-    function: Callable[..., object]
-    """Called on a worker, with `arguments`."""
-    arguments: tuple[object, ...]
-    """A few kilobytes at most."""
-    then: Callable[[object], Iterable[Errand]]
-    """Told what it returned, in the driver's thread; what is to be done next."""
-    failed: Callable[[Exception], Iterable[Errand]]
-    """Told what it raised, likewise."""
+"""Tasks in flight per worker thread: one that runs, one that waits."""
+LEAST_SECONDS = 0.1
+"""Seconds that a task should take: quicker tiles share one, for a task costs 5 ms of CPU."""
+MOST_TOGETHER = 32
+"""Tiles that share a task."""
 
 
 @dataclass(slots=True, eq=False)
@@ -95,10 +57,15 @@ class _Open:
 
 @dataclass(slots=True, eq=False)
 class _Flight:
-    """A tile in flight."""
+    """Tiles in flight, in one task."""
 
-    call: Call
+    calls: tuple[Call, ...]
     owner: _Open
+
+    @property
+    def key(self) -> str:
+        """Dask's name for it."""
+        return self.calls[0].key
 
 
 @dataclass(slots=True)
@@ -121,7 +88,9 @@ class Pool:
     _exhausted: bool = False
     """Whether all works were drawn."""
     _rate: float = 0.0
-    """Tiles that ended per second of late."""
+    """Tiles that came in per second of late."""
+    _kept: int = 0
+    """Tiles that came in since it was measured."""
 
     def run(self, works: Iterable[Work | None]) -> None:
         """Do all works and the errands that come of them.
@@ -144,7 +113,7 @@ class Pool:
                     ended = self.crew.wait(completed, until=self._is_due)
                     self._settle_all(ended, single)
                     self._settle_alone()
-                    self._measure(len(ended), time.monotonic() - begun)
+                    self._measure(time.monotonic() - begun)
             finally:
                 self.crew.forget(list(self._flights))
 
@@ -159,7 +128,7 @@ class Pool:
             self._exhausted = work is _END
             if not isinstance(work, Work):
                 return
-            opened = _Open(work, _missing(work.targets))
+            opened = _Open(work, missing(work.targets))
             self._open.append(opened)
             self._close_if_done(opened)
 
@@ -172,9 +141,10 @@ class Pool:
         """Whether there is something to do besides what workers have ended."""
         return self._has_room or any(one.done() for one in self._alone)
 
-    def _measure(self, ended: int, seconds: float) -> None:
-        rate = ended / max(seconds, POLL)
-        self._rate = (self._rate + rate) / 2
+    def _measure(self, seconds: float) -> None:
+        """How many tiles came in during the last round."""
+        self._rate = (self._rate + self._kept / max(seconds, POLL)) / 2
+        self._kept = 0
 
     def _send(self, completed: as_completed) -> None:
         """Fill up what is in flight: errands first, then tiles of all open works in turn."""
@@ -183,38 +153,44 @@ class Pool:
             future = self.crew.submit(errand.function, errand.arguments, key=errand.key)
             self._flights[future] = errand
             completed.add(future)
-        least, most = AHEAD * self.crew.threads, MOST_AHEAD * self.crew.threads
-        wanted = min(max(least, round(ROUNDS_AHEAD * POLL * self._rate)), most)
-        flights = [*self._again, *self._draw(wanted - len(self._flights) - len(self._again))]
+        threads = max(self.crew.threads, 1)
+        together = min(max(round(LEAST_SECONDS * self._rate / threads), 1), MOST_TOGETHER)
+        room = AHEAD * threads - len(self._flights) - len(self._again)
+        flights = [*self._again, *self._draw(room, together)]
         self._again = []
-        together = defaultdict[int, list[_Flight]](list)
+        by_network = defaultdict[int, list[_Flight]](list)
         for flight in flights:
-            together[id(flight.owner.work.upscaler)].append(flight)
-        for some in together.values():
-            calls = {flight.call.key: flight.call for flight in some}
-            sent = self.crew.send(self.function, calls, upscaler=some[0].owner.work.upscaler)
+            by_network[id(flight.owner.work.upscaler)].append(flight)
+        for some in by_network.values():
+            sent = self.crew.send(
+                make_together,
+                {flight.key: flight.calls for flight in some},
+                upscaler=some[0].owner.work.upscaler,
+                make=self.function,
+            )
             self._flights.update(zip(sent, some, strict=True))
             completed.update(sent)
 
-    def _draw(self, room: int) -> Iterator[_Flight]:
-        """The next tiles, one of each open work in turn."""
+    def _draw(self, room: int, together: int) -> Iterator[_Flight]:
+        """The next tiles, of each open work in turn."""
         turns = deque(one for one in self._open if not one.drawn)
         while room > 0 and turns:
             opened = turns.popleft()
-            call = next(opened.waiting, None)
-            if call is None:
+            calls = tuple(itertools.islice(opened.waiting, together))
+            if not calls:
                 opened.drawn = True
                 continue
-            opened.flying += 1
+            opened.flying += len(calls)
             room -= 1
             turns.append(opened)
-            yield _Flight(call, opened)
+            yield _Flight(calls, opened)
         # whoever was served last is served last again
         self._open.rotate(-1)
 
     def _settle_all(self, ended: list[Future], single: ThreadPoolExecutor) -> None:
         """See to everything that workers have ended."""
         finished = defaultdict[_Open, list[tuple[Call, tuple[Receipt, ...]]]](list)
+        wrong = list[tuple[_Open, PipelineError]]()
         for future in ended:
             flight = self._flights.pop(future, None)
             if flight is None:
@@ -222,21 +198,29 @@ class Pool:
             if isinstance(flight, Errand):
                 self._settle_errand(future, flight)
             elif future.status == "finished":
-                made = cast("tuple[Receipt, ...]", self.crew.result(future))
-                finished[flight.owner].append((flight.call, made))
+                made, error = cast("_Made", self.crew.result(future))
+                finished[flight.owner] += zip(flight.calls, made, strict=False)
+                if error is not None:
+                    flight.owner.flying -= len(flight.calls) - len(made)
+                    wrong.append((flight.owner, error))
             elif future.status == "error":
                 self._settle_error(flight, future.exception(), single)
             else:
                 raise scheduler_lost()
+        for opened, error in wrong:
+            self._give_up(opened, error)
         for opened, tiles in finished.items():
             self._keep(opened, tiles)
+        for opened, _ in wrong:
+            self._close_if_done(opened)
 
     def _keep(self, opened: _Open, made: list[tuple[Call, tuple[Receipt, ...]]]) -> None:
         """Journal finished tiles, those of a round with one sync."""
         opened.flying -= len(made)
+        self._kept += len(made)
         if opened.error is None:
             try:
-                _journal(opened.work.targets, made)
+                keep_receipts(opened.work.targets, made)
             except PublishError as error:
                 self._give_up(opened, error)
             else:
@@ -247,22 +231,21 @@ class Pool:
     def _settle_error(
         self, flight: _Flight, error: BaseException | None, single: ThreadPoolExecutor
     ) -> None:
-        """A tile raised, or its worker died too often."""
-        opened, call = flight.owner, flight.call
-        if opened.error is not None or isinstance(error, PipelineError):
-            opened.flying -= 1
-            if isinstance(error, PipelineError):
-                self._give_up(opened, error)
+        """A task raised, or its worker died too often."""
+        opened, call = flight.owner, flight.calls[0]
+        if opened.error is not None:
+            opened.flying -= len(flight.calls)
             self._close_if_done(opened)
         elif type(error).__name__ == "KilledWorker":
             logger.warning("tile %d: its workers died", call.tile)
-            promise = single.submit(run_alone, self.function, call, opened.work.upscaler)
-            self._alone[promise] = flight
+            for one in flight.calls:
+                promise = single.submit(run_alone, self.function, one, opened.work.upscaler)
+                self._alone[promise] = _Flight((one,), opened)
         elif call.attempt < self.attempts:
             logger.warning("tile %d: attempt %d failed (%r)", call.tile, call.attempt, error)
-            self._again.append(_once_more(flight))
+            self._again += _once_more(flight)
         else:
-            opened.flying -= 1
+            opened.flying -= len(flight.calls)
             self._give_up(
                 opened,
                 TileError(
@@ -279,7 +262,7 @@ class Pool:
             error = promise.exception()
             if error is None:
                 made = cast("tuple[Receipt, ...]", promise.result())
-                self._keep(flight.owner, [(flight.call, made)])
+                self._keep(flight.owner, [(flight.calls[0], made)])
                 continue
             flight.owner.flying -= 1
             known = isinstance(error, PipelineError)
@@ -307,13 +290,17 @@ class Pool:
             return
         opened.error, opened.waiting = error, iter(())
         opened.drawn = True
-        mine = [f for f, one in self._flights.items() if _is_of(one, opened)]
+        mine = {
+            future: flight
+            for future, flight in self._flights.items()
+            if isinstance(flight, _Flight) and flight.owner is opened
+        }
         for future in mine:
             del self._flights[future]
         again = [flight for flight in self._again if flight.owner is opened]
         self._again = [flight for flight in self._again if flight.owner is not opened]
-        opened.flying -= len(mine) + len(again)
-        self.crew.forget(mine)
+        opened.flying -= sum(len(flight.calls) for flight in [*mine.values(), *again])
+        self.crew.forget(list(mine))
 
     def _close_if_done(self, opened: _Open) -> None:
         """Tell a work that it has ended, once."""
@@ -329,38 +316,11 @@ class Pool:
 
 
 _END = object()
+_Made = tuple[list[tuple[Receipt, ...]], PipelineError | None]
 
 
-def _once_more(flight: _Flight) -> _Flight:
-    """The same tile, once more."""
-    return _Flight(replace(flight.call, attempt=flight.call.attempt + 1), flight.owner)
-
-
-def _is_of(flight: _Flight | Errand, opened: _Open) -> bool:
-    return isinstance(flight, _Flight) and flight.owner is opened
-
-
-def _missing(targets: tuple[Target, ...]) -> Iterator[Call]:
-    """A call for every tile that some target lacks, in the order of the tiling."""
-    for tile in range(len(targets[0].plan.tiling)):
-        lacking = [t for t in targets if tile not in t.journal.receipts]
-        if lacking:
-            yield Call(tile, 1, tuple((str(t.stage), t.plan.digest) for t in lacking))
-
-
-def _journal(targets: tuple[Target, ...], made: list[tuple[Call, tuple[Receipt, ...]]]) -> None:
-    """Make receipts durable; raises PublishError."""
-    by_stage = defaultdict[str, list[Receipt]](list)
-    for call, receipts in made:
-        for (stage, _), receipt in zip(call.stages, receipts, strict=True):
-            by_stage[stage].append(receipt)
-    journals = {str(target.stage): target.journal for target in targets}
-    for stage, own in by_stage.items():
-        try:
-            journals[stage].add(*own)
-        except OSError as error:
-            raise PublishError(
-                f"cannot record finished tiles ({error.strerror}); mend that and run the same "
-                "command again to go on",
-                uri=stage,
-            ) from error
+def _once_more(flight: _Flight) -> list[_Flight]:
+    """The same tiles, once more, each for itself."""
+    return [
+        _Flight((replace(call, attempt=call.attempt + 1),), flight.owner) for call in flight.calls
+    ]

@@ -10,8 +10,9 @@ from pipeline.crew import Crew
 from pipeline.errors import PipelineError
 from pipeline.journal import Receipt
 from pipeline.kernel import Upscaler
-from pipeline.pool import Errand, Pool, Work
+from pipeline.pool import Pool
 from pipeline.task import Target
+from pipeline.work import Errand, Work
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -17,8 +17,9 @@ from pipeline.crew import Crew
 from pipeline.errors import PipelineError, SourceError, TileError
 from pipeline.journal import Receipt
 from pipeline.options import ClusterOptions
-from pipeline.pool import Errand, Pool, Work
+from pipeline.pool import Pool
 from pipeline.task import Call, Target
+from pipeline.work import Errand, Work
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,9 @@ from pipeline.journal import Receipt, create_journal
 from pipeline.kernel import Upscaler
 from pipeline.options import ClusterOptions
 from pipeline.plan import Plan
-from pipeline.pool import Errand, Pool, Work
+from pipeline.pool import Pool
 from pipeline.task import Call, Target
+from pipeline.work import Errand, Work
 from workflows.bench_gpu import Row
 from workflows.bench_turns import take_turns
 from workflows.sample import Scene, generate

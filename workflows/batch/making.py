@@ -21,11 +21,11 @@ from pathlib import Path
 
 from pipeline.errors import DamagedStageError, PipelineError, PublishError
 from pipeline.journal import Receipt
-from pipeline.pool import Errand, Work
 from pipeline.publishing import publish_on_worker
 from pipeline.scenes.scene import Reason, SceneError
 from pipeline.stage import discard, replacing, sync_directory
 from pipeline.task import Target
+from pipeline.work import Errand, Work
 from workflows.batch.candidates import Candidate
 from workflows.batch.job import Batch
 from workflows.batch.keys import recipe_of

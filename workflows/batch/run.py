@@ -26,7 +26,8 @@ from pipeline.cluster import Gpus, open_cluster
 from pipeline.crew import Crew
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.journal import Receipt
-from pipeline.pool import Pool, Work
+from pipeline.pool import Pool
+from pipeline.work import Work
 from workflows.batch.candidates import Candidate, candidates
 from workflows.batch.catalog import update_catalog
 from workflows.batch.job import Batch

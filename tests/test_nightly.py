@@ -34,6 +34,7 @@ from workflows.batch.retention import DAY, prune
 from workflows.batch.run import Begun, Ended, Tiled
 from workflows.batch.settle import arrived
 from workflows.batch.state import holding
+from workflows.config import make_batch, read_settings
 
 ROOT = Path(__file__).parents[1]
 UNITS = ROOT / "configs" / "systemd"
@@ -653,3 +654,16 @@ def test_kubernetes_would_complain_of_a_manifest_with_a_mistake(right: str, wron
     assert right in text
     with pytest.raises(Exception, match=r"concurrentPolicy|'x' is not of type"):
         check_manifest(text.replace(right, wrong))
+
+
+def test_the_configuration_in_the_manifest_is_one_of_batches(tmp_path: Path) -> None:
+    configuration, job = yaml.safe_load_all(CRON_JOB.read_text())
+    for name, text in configuration["data"].items():
+        (tmp_path / name).write_text(text)
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    places = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    named = Path(container["command"][container["command"].index("--config") + 1])
+    assert str(named.parent) == places["configuration"]
+    batch = make_batch(read_settings(tmp_path / named.name, subject="batch"))
+    assert (str(batch.inbox), str(batch.outbox)) == (places["inbox"], places["outbox"])

@@ -31,7 +31,8 @@ REDACTIONS = tuple(
         rf"(\?)[\w.~%\[\]-]+={URL}*",  # of relative ones too
         r"((?:cookie|authorization)[\"']?\s*[:=]\s*[\"']?)[^\n\"']+",  # headers
         r"(\bBearer\s+)[\w.~+/=-]{8,}",
-        rf"((?:{SECRET})[\w-]{{0,40}}[\"']?\s*[:=]\s*)(?:\"[^\"]*\"|'[^']*'|[^\s,;&\"']+)",
+        rf"((?:{SECRET})[\w-]{{0,40}}[\"']?\s*[:=]\s*)"
+        r"(?:(?:\"[^\"]*\"|'[^']*'|[^\s,;&\"'])+|[\"']\S*)",  # values, quoted or not
         rf"(--[\w-]{{0,40}}(?:{SECRET})[\w-]{{0,40}}\s+)[^\s-]\S*",  # flags
         r"(\b)(?:AKIA|ASIA)[0-9A-Z]{16}\b",  # keys that tell themselves: AWS,
         r"(\b)eyJ[\w-]{8,500}\.[\w-]+\.[\w-]*",  # JSON web tokens,

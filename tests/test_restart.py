@@ -141,7 +141,8 @@ def test_a_killed_worker_does_not_stop_the_run(
 
     def kill_one(event: Event) -> None:
         if isinstance(event, Progress) and event.done == 4:
-            workers = [p for p in psutil.Process().children() if "spawn_main" in str(p.cmdline())]
+            living = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
+            workers = [p for p in living if "spawn_main" in str(p.cmdline())]
             victims.append(workers[0])
             workers[0].kill()
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from fakes import texture, write_tif
-from runs import PATIENCE, write_scene
+from runs import PATIENCE
 
 from pipeline.errors import ConfigError
 from workflows import nightly
@@ -365,12 +365,14 @@ def patiently(
 
 @pytest.fixture
 def inbox(tmp_path: Path) -> Path:
-    """Two scenes, one that fails its checks and one that cannot be read."""
-    inbox = tmp_path / "inbox"
+    """Two good scenes, one whose product cannot land and one that cannot be read."""
+    inbox, outbox = tmp_path / "inbox", tmp_path / "outbox"
     inbox.mkdir()
-    for number, name in enumerate(("one", "two")):
+    for number, name in enumerate(("one", "two", "stuck")):
         write_tif(inbox / f"{name}.tif", texture((1, 100, 90), seed=number))
-    write_scene(inbox / "noise.tif", 100, 90)
+    (outbox / "stuck_SR").mkdir(parents=True)
+    (outbox / ".espcn").mkdir()
+    (outbox / ".espcn" / "replaced").touch()  # where what stands in the way would go
     (inbox / "broken.tif").write_bytes(b"II*\0 no TIFF")
     return inbox
 
@@ -398,7 +400,7 @@ def test_a_server_strikes_the_hour_and_shows_every_scene(
     try:
         patiently(lambda: len(server.nights()) >= 1, serving, log)
         check_first_night(server, server.nights()[0], log)
-        for name in ("noise", "broken"):
+        for name in ("stuck", "broken"):
             (inbox / f"{name}.tif").unlink()
         (deployment,) = server.ask("/deployments/filter")
         asked_for = server.ask(f"/deployments/{deployment['id']}/create_flow_run")["id"]
@@ -412,7 +414,7 @@ def test_a_server_strikes_the_hour_and_shows_every_scene(
     (deployment,) = server.ask("/deployments/filter")
     assert [each["active"] for each in deployment["schedules"]] == [True]  # for the next start
     assert not deployment["paused"]
-    assert {path.name for path in outbox.glob("*_SR")} == {"one_SR", "two_SR"}
+    assert {item.parent.name for item in outbox.glob("*_SR/*.json")} == {"one_SR", "two_SR"}
 
 
 def check_first_night(server: Server, first: Any, log: Path) -> None:
@@ -424,7 +426,7 @@ def check_first_night(server: Server, first: Any, log: Path) -> None:
     assert runs_of(server, first) == {
         "one": ("COMPLETED", 1),
         "two": ("COMPLETED", 1),
-        "noise": ("FAILED", 2),
+        "stuck": ("FAILED", 2),
         "broken.tif": ("FAILED", 1),
     }
     mine = {"id": {"any_": [first["id"]]}}
@@ -434,7 +436,7 @@ def check_first_night(server: Server, first: Any, log: Path) -> None:
     assert rows["one"]["status"] == "done"
     assert rows["one"]["product"] == "one_SR"
     assert (rows["broken.tif"]["status"], rows["broken.tif"]["reason"]) == ("failed", "unreadable")
-    assert "checks failed" in rows["noise"]["message"]
+    assert "cannot land" in rows["stuck"]["message"]
     logs = server.ask("/logs/filter", logs={"flow_run_id": {"any_": [first["id"]]}})
     lines = [line["message"] for line in logs]
     assert any("4 of 4 scenes to make" in line for line in lines)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -13,10 +16,28 @@ from pipeline.errors import TileError
 T = TypeVar("T")
 
 
+def process_of_its_own() -> ProcessPoolExecutor:
+    """A process that Ctrl-C leaves alone, and that ends when the one that started it does."""
+    spawn = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, mp_context=spawn, initializer=_follow)
+
+
+def _follow() -> None:
+    """What waits for work would wait for ever, for nobody tells it that its parent was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
 def run_alone(function: Callable[..., T], call: object, upscaler: object) -> T:
     """What `function(call, upscaler)` returns, or raises; TileError if it ends its process."""
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn) as alone:
+    with process_of_its_own() as alone:
         try:
             return alone.submit(function, call, upscaler).result()
         except BrokenProcessPool as error:

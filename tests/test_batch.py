@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import batch_openers
+import psutil
 import pytest
 import runs
 from runs import Ran
@@ -253,7 +254,9 @@ def test_a_killed_batch_goes_on_and_makes_the_same_products(tmp_path: Path, afte
         assert driver.stdout is not None
         for _ in range(after):
             assert driver.stdout.readline()
+        children = psutil.Process(driver.pid).children(recursive=True)
         driver.send_signal(signal.SIGKILL)
+    runs.wait_until(lambda: not any(child.is_running() for child in children))
     tiles = list[Event]()
     summary = run_batch(batch_of(tmp_path / "killed"), tiles.append)
     assert set(statuses(summary).values()) <= {"done", "skipped"}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
-import multiprocessing
 import re
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipeline.alone import process_of_its_own
 from pipeline.errors import ConfigError
 from pipeline.scenes import Found, open_scene
 from pipeline.scenes.scene import Asset, Scene, SceneError
@@ -145,8 +145,7 @@ class Doorman:
     ) -> Future[Opened]:
         """What `open_and_prepare` returns or raises, later; SceneError if it ends its process."""
         if self._process is None:
-            spawn = multiprocessing.get_context("spawn")
-            self._process = ProcessPoolExecutor(1, mp_context=spawn, initializer=_quiet)
+            self._process = process_of_its_own()
         return self._process.submit(open_and_prepare, batch, found, key, work, apart)
 
     def result(self, opening: Future[Opened], found: Found) -> Opened:
@@ -164,12 +163,3 @@ class Doorman:
         if self._process is not None:
             self._process.shutdown(wait=True, cancel_futures=True)
             self._process = None
-
-
-def _quiet() -> None:
-    """Ctrl-C is the driver's; GDAL decodes here by one thread."""
-    import os
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ.setdefault("GDAL_NUM_THREADS", "1")

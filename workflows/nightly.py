@@ -125,7 +125,7 @@ def serve(
     Returns when it is stopped. Every night reads the configuration anew. Raises ConfigError.
     """
     try:
-        from prefect.flows import EntrypointType
+        from prefect.types.entrypoint import EntrypointType
     except ImportError as error:
         raise ConfigError(
             f"--serve needs Prefect ({error}); pip install 'espcn[prefect]'"

@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-from pipeline.errors import TileError
+from pipeline.errors import CrashError
 
 T = TypeVar("T")
 
@@ -36,12 +36,12 @@ def _end_with_parent() -> None:
 
 
 def run_alone(function: Callable[..., T], call: object, upscaler: object) -> T:
-    """What `function(call, upscaler)` returns, or raises; TileError if it ends its process."""
+    """What `function(call, upscaler)` returns, or raises; CrashError if it ends its process."""
     with process_of_its_own() as alone:
         try:
             return alone.submit(function, call, upscaler).result()
         except BrokenProcessPool as error:
-            raise TileError(
+            raise CrashError(
                 "the process that made it crashed, alone as well: the input crashes its reader",
                 tile=getattr(call, "tile", None),
             ) from error

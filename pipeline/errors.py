@@ -3,8 +3,10 @@
     PipelineError                     exit code
     ├── ConfigError                       2      wrong usage or configuration
     ├── SourceError                       3      the input cannot be read or understood
+    │   └── ChangedError                  3      it changed while it was being read
     ├── PlanError                         3      the job cannot fit, or the output cannot hold it
     ├── TileError                         4      a tile failed while running
+    │   └── CrashError                    4      it ended the process that made it
     ├── ResumeError                       4      the staged state cannot be used
     └── PublishError                      4      the finished output cannot be put in place
         └── DamagedStageError             4      what is staged was damaged and must be made again
@@ -49,6 +51,10 @@ class SourceError(PipelineError):
     exit_code = 3
 
 
+class ChangedError(SourceError):
+    """The input is not what the plan was made for: its tiles may not belong together."""
+
+
 class PlanError(PipelineError):
     """The job cannot fit memory or disk, or the output format cannot hold the result."""
 
@@ -57,6 +63,10 @@ class PlanError(PipelineError):
 
 class TileError(PipelineError):
     """A tile failed while running."""
+
+
+class CrashError(TileError):
+    """A tile ended the process that made it, and did so again where it was alone."""
 
 
 class ResumeError(PipelineError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.errors import DamagedStageError, PublishError, SourceError
+from pipeline.errors import ChangedError, DamagedStageError, PublishError
 from pipeline.journal import Receipt, open_journal
 from pipeline.plan import Plan
 from pipeline.sinks import load_sink
@@ -33,13 +33,15 @@ def publish(stage: Path, plan: Plan, receipts: Mapping[int, Receipt], target: Pa
 
 
 def check_unchanged(plan: Plan, *stages: Path) -> None:
-    """Raise SourceError if the input changed meanwhile: its tiles may not belong together."""
+    """Raise ChangedError if the input changed meanwhile: its tiles may not belong together."""
     if all(is_publishing(stage) for stage in stages):
         return
     if open_source(plan.source.uri, plan.source.options).profile.identity != plan.profile.identity:
         for stage in stages:
             clear(stage)
-        raise SourceError("changed while it was being read; run the job again", uri=plan.source.uri)
+        raise ChangedError(
+            "changed while it was being read; run the job again", uri=plan.source.uri
+        )
 
 
 def publish_on_worker(stage: str, digest: str, target: str) -> None:

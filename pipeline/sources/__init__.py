@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Protocol, cast
 
-from pipeline.errors import SourceError
+from pipeline.errors import ChangedError, SourceError
 from pipeline.options import SourceOptions
 from pipeline.profile import Identity, Profile
 from pipeline.radiometry import Mask, Pixels
@@ -64,7 +64,7 @@ class Address:
         while len(held) > KEPT:
             del held[next(iter(held))]
         if source.profile.identity != identity:
-            raise SourceError("changed while it was being read; run the job again", uri=self.uri)
+            raise ChangedError("changed while it was being read; run the job again", uri=self.uri)
         return source
 
 

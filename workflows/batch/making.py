@@ -19,7 +19,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.errors import DamagedStageError, PipelineError, PublishError
+from pipeline.errors import (
+    ChangedError,
+    CrashError,
+    DamagedStageError,
+    PipelineError,
+    PublishError,
+)
 from pipeline.journal import Receipt
 from pipeline.publishing import publish_on_worker
 from pipeline.scenes.scene import Reason, SceneError
@@ -248,10 +254,9 @@ def reason_of(error: BaseException | None) -> Reason:
     """One word for programs."""
     if isinstance(error, SceneError):
         return error.reason
-    message = str(error)
-    if "changed while" in message:
+    if isinstance(error, ChangedError):
         return "changed"
-    if "crash" in message:
+    if isinstance(error, CrashError):
         return "crash"
     if isinstance(error, PipelineError) and error.exit_code == SceneError.exit_code:
         return "unreadable"

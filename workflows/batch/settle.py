@@ -16,9 +16,9 @@ ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip", ".SAFE")
 def arrived(path: Path, options: ScheduleOptions, now: float) -> str | None:
     """Why a scene is not read yet, in one line; None when it is all there.
 
-    `now` is in seconds since 1970. A size never changes without its file's time. Directories count as files do: copies that keep
-    the times of files still touch the directory that they go to. A time beyond `now` by more than
-    the quiet that is asked for is a wrong clock's and tells nothing.
+    `now` is in seconds since 1970. A size never changes without its file's time. Directories count
+    as files do: copies that keep the times of files still touch the directory that they go to. A
+    time beyond `now` by more than the quiet that is asked for is a wrong clock's and tells nothing.
     """
     if options.marker is not None:
         return _unmarked(path, options.marker)

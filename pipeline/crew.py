@@ -79,6 +79,11 @@ class Crew:
         self._count()
         return list(completed.next_batch(block=False))
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the scheduler is there, as far as is known."""
+        return bool(self.client.status == "running")
+
     def result(self, future: Future) -> object:
         """The result of a finished task; raises TileError if the scheduler is gone."""
         with self._connected():
@@ -86,7 +91,7 @@ class Crew:
 
     def forget(self, futures: list[Future]) -> None:
         """Cancel what is not needed any more; a scheduler that is gone has forgotten it."""
-        if futures and self.client.status == "running":
+        if futures and self.is_connected:
             with suppress(TileError), self._connected():
                 self.client.cancel(futures)
 
@@ -112,7 +117,7 @@ class Crew:
         except PipelineError:
             raise
         except Exception as error:
-            if self.client.status == "running" and not isinstance(error, CancelledError | OSError):
+            if self.is_connected and not isinstance(error, CancelledError | OSError):
                 raise
             raise scheduler_lost() from error
 

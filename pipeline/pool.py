@@ -111,7 +111,7 @@ class Pool:
                         return
                     begun = time.monotonic()
                     ended = self.crew.wait(completed, until=self._is_due)
-                    self._settle_all(ended, single)
+                    self._settle_all(ended, single, completed)
                     self._settle_alone()
                     self._measure(time.monotonic() - begun)
             finally:
@@ -187,7 +187,9 @@ class Pool:
         # whoever was served last is served last again
         self._open.rotate(-1)
 
-    def _settle_all(self, ended: list[Future], single: ThreadPoolExecutor) -> None:
+    def _settle_all(
+        self, ended: list[Future], single: ThreadPoolExecutor, completed: as_completed
+    ) -> None:
         """See to everything that workers have ended."""
         finished = defaultdict[_Open, list[tuple[Call, tuple[Receipt, ...]]]](list)
         wrong = list[tuple[_Open, PipelineError]]()
@@ -195,24 +197,44 @@ class Pool:
             flight = self._flights.pop(future, None)
             if flight is None:
                 continue  # forgotten meanwhile
+            if future.status in ("pending", "lost") and self.crew.is_connected:
+                # its worker died with the result: Dask has it made again
+                self._flights[future] = flight
+                completed.add(future)
+                continue
+            result, error = self._outcome(future)
             if isinstance(flight, Errand):
-                self._settle_errand(future, flight)
-            elif future.status == "finished":
-                made, error = cast("_Made", self.crew.result(future))
-                finished[flight.owner] += zip(flight.calls, made, strict=False)
-                if error is not None:
-                    flight.owner.flying -= len(flight.calls) - len(made)
-                    wrong.append((flight.owner, error))
-            elif future.status == "error":
-                self._settle_error(flight, future.exception(), single)
+                follow = flight.then(result) if error is None else flight.failed(error)
+                self._errands.extend(follow)
+            elif error is not None:
+                self._settle_error(flight, error, single)
             else:
-                raise scheduler_lost()
-        for opened, error in wrong:
-            self._give_up(opened, error)
+                made, fault = cast("_Made", result)
+                finished[flight.owner] += zip(flight.calls, made, strict=False)
+                if fault is not None:
+                    flight.owner.flying -= len(flight.calls) - len(made)
+                    wrong.append((flight.owner, fault))
+        for opened, fault in wrong:
+            self._give_up(opened, fault)
         for opened, tiles in finished.items():
             self._keep(opened, tiles)
         for opened, _ in wrong:
             self._close_if_done(opened)
+
+    def _outcome(self, future: Future) -> tuple[object, Exception | None]:
+        """What a future returned, or what it raised; raises TileError if the scheduler is gone."""
+        if future.status == "finished":
+            try:
+                return self.crew.result(future), None
+            except PipelineError:
+                raise
+            except Exception as error:  # its workers died before they told it
+                return None, error
+        if future.status == "error":
+            raised = future.exception()
+            assert isinstance(raised, Exception)
+            return None, raised
+        raise scheduler_lost()
 
     def _keep(self, opened: _Open, made: list[tuple[Call, tuple[Receipt, ...]]]) -> None:
         """Journal finished tiles, those of a round with one sync."""
@@ -228,9 +250,7 @@ class Pool:
                     opened.work.ends.on_tile(receipts[0])
         self._close_if_done(opened)
 
-    def _settle_error(
-        self, flight: _Flight, error: BaseException | None, single: ThreadPoolExecutor
-    ) -> None:
+    def _settle_error(self, flight: _Flight, error: Exception, single: ThreadPoolExecutor) -> None:
         """A task raised, or its worker died too often."""
         opened, call = flight.owner, flight.calls[0]
         if opened.error is not None:
@@ -273,16 +293,6 @@ class Pool:
                 else TileError(f"failed alone with {type(error).__name__}: {error}"),
             )
             self._close_if_done(flight.owner)
-
-    def _settle_errand(self, future: Future, errand: Errand) -> None:
-        if future.status == "finished":
-            self._errands.extend(errand.then(self.crew.result(future)))
-        elif future.status == "error":
-            error = future.exception()
-            assert isinstance(error, Exception)
-            self._errands.extend(errand.failed(error))
-        else:
-            raise scheduler_lost()
 
     def _give_up(self, opened: _Open, error: PipelineError) -> None:
         """Make no more tiles of a work."""

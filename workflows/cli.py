@@ -23,6 +23,7 @@ from typer.main import get_command
 
 from espcn import ModelError
 from pipeline.errors import PipelineError
+from workflows.batch.redact import redact
 from workflows.catalogue import Subject
 from workflows.cli_batch import batch_app
 from workflows.cli_models import (
@@ -65,7 +66,7 @@ def run(arguments: Sequence[str]) -> int:
             logging.getLogger(__name__).exception("failed")
         line, code = _explain(error)
         if line:
-            typer.echo(f"espcn: error: {' '.join(line.split())}", err=True)
+            typer.echo(f"espcn: error: {redact(' '.join(line.split()))}", err=True)
     if code == INTERRUPTED and arguments[:1] != ["train"]:  # which has said so itself
         typer.echo("espcn: interrupted; the same command goes on where it stopped", err=True)
     return int(code or 0)

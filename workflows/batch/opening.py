@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.alone import process_of_its_own
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, ResumeError
 from pipeline.scenes import Found, open_scene
 from pipeline.scenes.scene import Asset, Scene, SceneError
 from workflows.batch.job import Batch
@@ -146,6 +146,13 @@ class Doorman:
         """What `open_and_prepare` returns or raises, later; SceneError if it ends its process."""
         if self._process is None:
             self._process = process_of_its_own()
+            try:
+                self._process.submit(int).result()
+            except BrokenProcessPool as error:
+                raise ResumeError(
+                    "no process can be started to open scenes in; run espcn from a file or by its "
+                    "command, not from standard input"
+                ) from error
         return self._process.submit(open_and_prepare, batch, found, key, work, apart)
 
     def result(self, opening: Future[Opened], found: Found) -> Opened:

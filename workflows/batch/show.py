@@ -14,6 +14,7 @@ from rich.table import Table
 from workflows.batch.candidates import Candidate
 from workflows.batch.job import Batch
 from workflows.batch.outcome import RunSummary, SceneOutcome
+from workflows.batch.redact import redact
 from workflows.batch.run import Begun, Ended, Event, Planned, Tiled
 
 COLOURS = {"done": "green", "skipped": "dim", "failed": "red", "quarantined": "red"}
@@ -92,7 +93,7 @@ def _line(outcome: SceneOutcome) -> str:
         speed = outcome.megapixels / outcome.seconds if outcome.seconds else 0.0
         facts = f"{outcome.tiles} tiles, {speed:.1f} Mpx/s, {outcome.bytes / 1e6:.0f} MB"
         return f"{word}  {escape(outcome.scene)}: {facts}"
-    return f"{word}  {escape(outcome.scene)}: {escape(outcome.message)}"
+    return f"{word}  {escape(outcome.scene)}: {escape(redact(outcome.message))}"
 
 
 def show_summary(console: Console, summary: RunSummary, page: Path | None) -> None:
@@ -103,7 +104,7 @@ def show_summary(console: Console, summary: RunSummary, page: Path | None) -> No
             continue
         made = (f"{one.megapixels:.1f}", f"{one.bytes / 1e6:.1f}") if one.bytes else ("", "")
         word = f"[{COLOURS[one.status]}]{one.status}[/]"
-        table.add_row(escape(one.path), word, *made, escape(one.message))
+        table.add_row(escape(one.path), word, *made, escape(redact(one.message)))
     console.print(table)
     counts = " / ".join(f"{number} {word}" for word, number in summary.counts.items())
     speed = summary.megapixels / summary.seconds if summary.seconds else 0.0

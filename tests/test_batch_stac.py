@@ -256,6 +256,13 @@ def test_a_plain_file_of_unknown_time_and_place_is_an_item(tmp_path: Path) -> No
     shutil.rmtree(tmp_path / "made")
 
 
+def test_an_image_keeps_its_name_whatever_that_is(tmp_path: Path) -> None:
+    path = write_tif(tmp_path / "thumbnail.tif", texture((1, 40, 40)))
+    made, upscalers = make(one_asset_scene(path), tmp_path / "made")
+    finish(made, upscalers)
+    assert item_of(made)["assets"]["thumbnail"]["href"] == f"./{made.product}_thumbnail.tif"
+
+
 def test_a_reference_system_without_a_code_is_spelled_out(tmp_path: Path) -> None:
     crs = "+proj=laea +lat_0=51.3 +lon_0=9.7 +ellps=GRS80 +units=m"
     path = write_tif(tmp_path / "scene.tif", texture((1, 40, 40)), crs=crs)

@@ -1,82 +1,26 @@
-"""Product against source, pixel by pixel, in a few windows spread over the scene.
-
-    product  --degraded as the network has learned to undo it-->  held against the source
-
-Where a value was clipped to its data type, or the source's own came back exactly (gaps, saturated
-pixels), a network has no say: pixels that depend on such ones are left out.
-"""
+"""Product against source, pixel by pixel, in a few windows spread over the scene."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import NDArray
 
-from espcn.degradation import Degradation, declared
-from pipeline.fill import dilate
 from pipeline.kernel import Upscaler
 from pipeline.plan import Plan
 from pipeline.profile import Profile
 from pipeline.radiometry import Mask, Pixels, replicate, validity
 from pipeline.sources import Source
 from pipeline.tiling import Window
-from workflows.band_names import band_names
+from workflows.batch.likeness import BandSums, Pair, degradation_of, liken
 
-SIDE = 256
+SIDE = 128
 """Side of a window, in source pixels."""
 WINDOWS = 16
-"""Most windows of a scene: decoding all of a JPEG 2000 once more would cost a tenth of the
-network's time. Scenes up to a megapixel are compared as a whole."""
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class BandSums:
-    """Of one band, over the source pixels that were compared, less a constant of the band."""
-
-    count: float = 0.0
-    """Source pixels."""
-    low: float = 0.0
-    """Sum of the source."""
-    squares: float = 0.0
-    """Sum of its squares."""
-    difference: float = 0.0
-    """Sum of degraded product less source."""
-    misfit: float = 0.0
-    """Sum of the squares of that difference."""
-    pairs: float = 0.0
-    """Neighbours in the source that were both compared."""
-    steps: float = 0.0
-    """Sum of the squares of the differences between them."""
-
-    def __add__(self, other: BandSums) -> BandSums:
-        sums = zip(astuple(self), astuple(other), strict=True)
-        return BandSums(*(one + two for one, two in sums))
-
-    @property
-    def deviation(self) -> float:
-        """Population standard deviation of the source; 0 where nothing was compared."""
-        count = max(self.count, 1)
-        return float(max(self.squares / count - (self.low / count) ** 2, 0.0) ** 0.5)
-
-    @property
-    def bias(self) -> float:
-        """|mean of the product less mean of the source|."""
-        return abs(self.difference) / max(self.count, 1)
-
-    @property
-    def rms(self) -> float:
-        """Root of the mean squared difference."""
-        return float((self.misfit / max(self.count, 1)) ** 0.5)
-
-    @property
-    def roughness(self) -> float:
-        """What the deviation would be if neighbours had nothing to do with each other."""
-        return float((self.steps / max(self.pairs, 1) / 2) ** 0.5)
+"""Most windows of a scene. Small scenes are compared as a whole; to decode all of a large one once
+more would take a tenth of the network's time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +57,16 @@ def compare(
     `windows` are of the source. Raises SourceError if either cannot be read.
     """
     degradation = degradation_of(plan.profile, upscaler)
+    reach = degradation.reach
     found, sums = [Comparison()], [[BandSums()] for _ in light]
     for window in windows:
-        part = _read(source, product, plan, window.grow(degradation.reach))
+        part = _read(source, product, plan, window.grow(reach))
         found.append(_equality(part, window, light))
+        inside = window.within(part.window).slices
         for i, band in enumerate(light):
             own = degradation.of_band(band if upscaler.bands == 1 else i)
-            sums[i].append(_likeness(part, window, band, own, reach=degradation.reach))
+            pair = part.band(band)
+            sums[i].append(liken(pair, inside, plan.radiometry, own, band=band, reach=reach))
     totals = (sum(getattr(one, name.name) for one in found) for name in fields(Comparison))
     return Comparison(*totals), tuple(sum(parts, BandSums()) for parts in sums)
 
@@ -133,15 +80,6 @@ def choose_windows(profile: Profile, seed: str) -> tuple[list[Window], int]:
     corners = [(SIDE * (index // columns), SIDE * (index % columns)) for index in chosen]
     windows = [Window(y, x, SIDE, SIDE).clip(profile.height, profile.width) for y, x in corners]
     return windows, total
-
-
-def degradation_of(profile: Profile, upscaler: Upscaler) -> Degradation:
-    """What the network has learned to undo, band by band; bicubic where nothing says it."""
-    card = getattr(upscaler, "card", None)  # a network is more than the kernel asks of it
-    told = card.provenance if card is not None else {}
-    names = band_names(profile) if upscaler.bands == 1 else ()
-    found = declared(told, upscaler.scale, names)
-    return found.for_bands(len(names) or upscaler.bands)
 
 
 def random_of(seed: str) -> np.random.Generator:
@@ -171,6 +109,10 @@ class _Part:
     """(band, y, x) of the product."""
     shown: Mask
     """Which of them are valid, as the product says."""
+
+    def band(self, number: int) -> Pair:
+        """One band, counted from 0."""
+        return Pair(self.low[number], self.good[number], self.fine[number], self.shown[number])
 
 
 def _read(source: Source, product: Source, plan: Plan, window: Window) -> _Part:
@@ -205,55 +147,3 @@ def _equality(part: _Part, window: Window, light: Sequence[int]) -> Comparison:
         copied=fine.size,
         unequal=differing(replicate(low, scale=scale), np.ascontiguousarray(fine)),
     )
-
-
-def _likeness(
-    part: _Part, window: Window, band: int, degradation: Degradation, *, reach: int
-) -> BandSums:
-    """The sums of one band in a window."""
-    scale, centre = part.plan.tiling.scale, part.plan.radiometry.centre[band]
-    fine, shown = part.fine[band], part.shown[band]
-    free = shown & ~_forced(fine, part.plan)
-    y, x = window.within(part.window).slices
-    where = ~dilate(~(part.good[band] & _all_of(free, scale)), reach)[y, x]
-    if not where.any():
-        return BandSums()
-    values = np.where(shown, fine, 0).astype(np.float64) - centre * shown
-    apart = degradation.shrink(values)[y, x]
-    low = np.where(where, part.low[band][y, x], 0).astype(np.float64) - centre * where
-    difference = np.where(where, apart - low, 0).ravel()
-    pairs, steps = _steps(low, where)
-    return BandSums(
-        count=float(np.count_nonzero(where)),
-        low=float(low.sum()),
-        squares=float((low**2).sum()),
-        difference=float(difference.sum()),
-        misfit=float(difference @ difference),
-        pairs=pairs,
-        steps=steps,
-    )
-
-
-def _forced(fine: Pixels, plan: Plan) -> Mask:
-    """Values at the ends of their data type, and saturated ones: the network's were others."""
-    forced = np.zeros(fine.shape, bool)
-    if plan.radiometry.saturated is not None:
-        forced |= fine == plan.radiometry.saturated
-    if fine.dtype.kind != "f":
-        ends, nodata = np.iinfo(fine.dtype), plan.radiometry.nodata
-        forced |= fine <= int(ends.min) + (nodata == ends.min)
-        forced |= fine >= int(ends.max) - (nodata == ends.max)
-    return forced
-
-
-def _all_of(mask: Mask, scale: int) -> Mask:
-    """Source pixels (y, x) of which all fine pixels are true."""
-    rows = np.logical_and.reduce([mask[i::scale] for i in range(scale)])
-    return np.asarray(np.logical_and.reduce([rows[:, j::scale] for j in range(scale)]))
-
-
-def _steps(low: Floats, where: Mask) -> tuple[float, float]:
-    """(pairs of neighbours that are both true, sum of their squared differences)."""
-    down = np.diff(low, axis=0)[where[1:] & where[:-1]]
-    across = np.diff(low, axis=1)[where[:, 1:] & where[:, :-1]]
-    return float(len(down) + len(across)), float(down @ down + across @ across)

@@ -167,6 +167,6 @@ def _write(path: Path, picture: Picture, tone: Tone) -> None:
     image: Image.Image = make_image(picture, tone)
     try:
         with replacing(path) as file:
-            image.save(file, "PNG")
+            image.save(file, "PNG", compress_level=3)
     except OSError as error:
         raise PublishError(f"cannot be written ({error.strerror})", uri=str(path)) from error

@@ -17,7 +17,8 @@ from workflows.batch.checks import check_asset
 from workflows.batch.options import CheckOptions
 from workflows.batch.outcome import Check
 from workflows.batch.pictures import write_pictures
-from workflows.batch.stac_item import CHECKSUMS, FileFacts, make_item
+from workflows.batch.stac_assets import CHECKSUMS, FileFacts
+from workflows.batch.stac_item import make_item
 from workflows.batch.state import PRODUCT
 
 

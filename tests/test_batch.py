@@ -209,10 +209,10 @@ def test_a_reader_that_crashes_costs_its_scene_only(
 
 def test_a_product_that_fails_a_check_is_not_published(tmp_path: Path) -> None:
     scene(tmp_path, "a.tif")
-    strict = replace(batch_of(tmp_path), checks=CheckOptions(consistency=1e-9))
+    strict = replace(batch_of(tmp_path), checks=CheckOptions(coverage=1.1))
     (outcome,) = run_batch(strict).scenes
     assert outcome.status == "failed"
-    assert "consistency" in outcome.message
+    assert "coverage" in outcome.message
     assert not list((tmp_path / "out").glob("*_SR"))
     assert not all(check.passed for check in outcome.checks)
 

@@ -9,6 +9,7 @@
     │   └── CrashError                    4      it ended the process that made it
     ├── ResumeError                       4      the staged state cannot be used
     └── PublishError                      4      the finished output cannot be put in place
+        ├── DiskFullError                 4      there is no room for it
         └── DamagedStageError             4      what is staged was damaged and must be made again
 
 Every message is one line: it names the file, the values, the limit and the way out.
@@ -75,6 +76,10 @@ class ResumeError(PipelineError):
 
 class PublishError(PipelineError):
     """The finished output could not be verified or put in place."""
+
+
+class DiskFullError(PublishError):
+    """The disk or the quota is full: nothing is wrong with the input."""
 
 
 class DamagedStageError(PublishError):

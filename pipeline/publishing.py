@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.errors import ChangedError, DamagedStageError, PublishError
+from pipeline.errors import ChangedError, DamagedStageError, DiskFullError, PublishError
 from pipeline.journal import Receipt, open_journal
 from pipeline.plan import Plan
 from pipeline.sinks import load_sink
 from pipeline.sources import open_source
-from pipeline.stage import clear, is_publishing, mark_publishing
+from pipeline.stage import clear, is_full, is_publishing, mark_publishing
 from pipeline.task import load_plan
 
 
@@ -25,7 +25,8 @@ def publish(stage: Path, plan: Plan, receipts: Mapping[int, Receipt], target: Pa
     try:
         load_sink(plan.format).publish(stage, plan, receipts, target)
     except OSError as error:
-        raise PublishError(
+        kind = DiskFullError if is_full(error) else PublishError
+        raise kind(
             f"cannot be put in place ({error.strerror or error}); mend that and run the same "
             "command again to go on",
             uri=str(target),

@@ -27,7 +27,7 @@ from typing import IO, TYPE_CHECKING
 
 from isal import isal_zlib
 
-from pipeline.errors import PublishError, ResumeError
+from pipeline.errors import DiskFullError, PublishError, ResumeError
 from pipeline.journal import Journal, Staged, create_journal, has_receipts, open_journal
 from pipeline.serial import to_json
 
@@ -61,7 +61,7 @@ def locked(target: Path) -> Iterator[Path]:
         except OSError as error:
             if not is_full(error):
                 raise
-            raise PublishError(
+            raise DiskFullError(
                 "the disk is full; make room and run the same command again to go on",
                 uri=str(target),
             ) from error

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from pipeline.errors import PipelineError, PublishError, TileError
+from pipeline.errors import DiskFullError, PipelineError, TileError
 from pipeline.journal import Journal, Receipt
 from pipeline.kernel import Recipe, Upscaler, upscale_tile
 from pipeline.memory import keep_freed_memory, scratch
@@ -80,7 +80,7 @@ def make_tile(call: Call, upscaler: Upscaler) -> tuple[Receipt, ...]:
         raise
     except OSError as error:
         if is_full(error):
-            raise PublishError(
+            raise DiskFullError(
                 "the disk is full; make room and run the same command again to go on",
                 uri=error.filename or call.stages[0][0],
                 tile=call.tile,

@@ -151,6 +151,44 @@ def test_a_newer_processing_replaces_the_older_product_or_lies_beside_it(
     assert (tmp_path / "out/tile_0510_SR").exists()
 
 
+def test_the_same_data_twice_are_one_product_and_stay_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "open_and_prepare", batch_openers.with_dataset)
+    for folder, side in (("archive", 60), ("unpacked", 70)):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        scene(tmp_path, f"{folder}/tile_0400.tif", side)
+    batch = batch_of(tmp_path)
+    first = run_batch(batch)
+    assert sorted(statuses(first).values()) == ["done", "skipped"]
+    (left,) = [one for one in first.scenes if one.status == "skipped"]
+    assert "is of the same data" in left.message
+    events = list[Event]()
+    assert set(statuses(run_batch(batch, events.append)).values()) == {"skipped"}
+    assert [type(event).__name__ for event in events] == ["Planned"], "nothing is opened again"
+    assert len(list((tmp_path / "out").glob("*_SR*"))) == 1
+
+
+def test_a_template_that_names_two_products_alike_costs_the_second(tmp_path: Path) -> None:
+    for i, name in enumerate(("a.tif", "b.tif")):
+        scene(tmp_path, name, 50 + 20 * i, seed=i)
+    batch = batch_of(tmp_path)
+    batch = replace(batch, batch=replace(batch.batch, product="{family}"))
+    summary = run_batch(batch)
+    assert sorted(statuses(summary).values()) == ["done", "failed"]
+    (failed,) = [one for one in summary.scenes if one.status == "failed"]
+    assert "put {scene} or {key} into batch.product" in failed.message
+
+
+def test_the_catalog_follows_a_run_that_was_killed_before_it(tmp_path: Path) -> None:
+    scene(tmp_path, "a.tif")
+    batch = batch_of(tmp_path)
+    run_batch(batch)
+    (tmp_path / "out/catalog.json").unlink()
+    run_batch(batch)
+    assert (tmp_path / "out/catalog.json").exists()
+
+
 # ------------------------------------------------------------------------ what goes wrong
 
 
@@ -214,6 +252,7 @@ def test_a_product_that_fails_a_check_is_not_published(tmp_path: Path) -> None:
     assert outcome.status == "failed"
     assert "coverage" in outcome.message
     assert not list((tmp_path / "out").glob("*_SR"))
+    assert not list((tmp_path / "out/.espcn/work").iterdir()), "it would be refused again"
     assert not all(check.passed for check in outcome.checks)
 
 
@@ -311,7 +350,7 @@ def test_the_command_says_what_it_did(espcn: Callable[..., Ran], tmp_path: Path)
     (tmp_path / "in/empty.tif").touch()
     options = ("--workers", "0", "--set", "checks.bias=1", "--set", "checks.consistency=10")
     command = ("batch", tmp_path / "in", tmp_path / "out", *options)
-    planned = espcn(*command, "--dry-run")
+    planned = espcn(*command, "--dry-run", "--retry-failed")
     assert planned.code == 0
     assert "2 of 2 scenes to make" in planned.out
     assert not (tmp_path / "out").exists()

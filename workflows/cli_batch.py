@@ -85,7 +85,8 @@ def exit_code(summary: RunSummary) -> int:
         return INTERRUPTED
     # what was quarantined on earlier nights has been told
     failed = sum(
-        one.status in ("failed", "quarantined") and one.attempts > 0 for one in summary.scenes
+        one.status == "failed" or (one.status == "quarantined" and one.attempts > 0)
+        for one in summary.scenes
     )
     if failed and failed == len(summary.scenes):
         return NONE_READABLE

@@ -87,10 +87,11 @@ def _judge(
     product = state.done.get(key)
     if product is not None and key_in(batch.outbox / product) == key:
         return Candidate(found, key, inputs, "skipped", f"made before: {product}")
-    failures = state.failures.get(key)
-    if failures and retry:
-        state.add("retry", key)
-    elif failures and failures.number >= batch.batch.attempts:
+    left = state.left.get(key) if batch.batch.reprocessed == "replace" else None
+    if left is not None and key_in(batch.outbox / left.product) == left.by:
+        return Candidate(found, key, inputs, "skipped", left.message)
+    failures = None if retry else state.failures.get(key)
+    if failures and failures.number >= batch.batch.attempts:
         return Candidate(
             found,
             key,

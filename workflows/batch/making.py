@@ -23,13 +23,14 @@ from pipeline.errors import (
     ChangedError,
     CrashError,
     DamagedStageError,
+    DiskFullError,
     PipelineError,
     PublishError,
 )
 from pipeline.journal import Receipt
 from pipeline.publishing import publish_on_worker
 from pipeline.scenes.scene import Reason, SceneError
-from pipeline.stage import discard, replacing, sync_directory
+from pipeline.stage import discard, is_full, replacing, sync_directory
 from pipeline.task import Target
 from pipeline.work import Errand, Work
 from workflows.batch.candidates import Candidate
@@ -70,6 +71,8 @@ class SceneRun:
     error: Exception | None = None
     """Why it failed."""
     landed: bool = False
+    refused: bool = False
+    """Whether checks failed: what was made is of no use then."""
 
     @property
     def folder(self) -> Path:
@@ -119,13 +122,15 @@ class SceneRun:
         self.finished = result
         wrong = [check for check in result.checks if not check.passed]
         if wrong:
+            self.refused = True
             return self.fail(_refused(wrong))
         try:
             self._land()
+        except PublishError as error:
+            return self.fail(error)
         except OSError as error:
-            return self.fail(
-                PublishError(f"cannot land ({error.strerror})", uri=str(self.batch.outbox))
-            )
+            kind = DiskFullError if is_full(error) else PublishError
+            return self.fail(kind(f"cannot land ({error.strerror})", uri=str(self.batch.outbox)))
         self.landed = True
         self._end()
         return ()
@@ -143,6 +148,7 @@ class SceneRun:
         with replacing(self.folder / PRODUCT) as file:
             file.write(json.dumps(facts, indent=1, ensure_ascii=False).encode())
         target, aside = outbox / self.opening.product, self.batch.state / "replaced"
+        self._check_name(target)
         if target.exists():
             aside.mkdir(exist_ok=True)
             target.rename(aside / uuid.uuid4().hex)
@@ -153,6 +159,17 @@ class SceneRun:
                 aside.mkdir(exist_ok=True)
                 (outbox / product).rename(aside / uuid.uuid4().hex)
         shutil.rmtree(aside, ignore_errors=True)
+
+    def _check_name(self, target: Path) -> None:
+        """Raise PublishError if another scene's product has that name."""
+        for product, known in products_of(target.parent, target.name):
+            other, dataset = Path(str(known.get("path"))), known.get("dataset")
+            same = other == self.candidate.found.path or not other.exists()
+            if not same and not (dataset and dataset == self.opening.scene.dataset):
+                raise PublishError(
+                    f"the product of {other.name} is called {product} too; put {{scene}} or "
+                    "{key} into batch.product"
+                )
 
     @property
     def _replaces(self) -> bool:
@@ -168,7 +185,8 @@ class SceneRun:
 
     def _end(self) -> None:
         self.stack.close()
-        if self.landed or reason_of(self.error) not in ("failed", "crash"):
+        of_use = not (self.landed or self.refused) and reason_of(self.error) in ("failed", "crash")
+        if not of_use:
             shutil.rmtree(self.work, ignore_errors=True)
         self.tell(self, None)
 
@@ -187,7 +205,7 @@ class SceneRun:
             family=self.candidate.found.family,
             reason=None if self.landed else reason_of(self.error),
             message="" if self.error is None else str(self.error),
-            attempts=attempts,
+            attempts=0 if isinstance(self.error, DiskFullError) else attempts,
             product=product if self.landed else None,
             model=", ".join(dict.fromkeys(card.name for card in cards)),
             scale=", ".join(dict.fromkeys(f"x{card.scale}" for card in cards)),
@@ -263,9 +281,9 @@ def reason_of(error: BaseException | None) -> Reason:
     return "failed"
 
 
-def products_of(outbox: Path) -> Iterator[tuple[str, dict[str, object]]]:
-    """(name, what it says of itself) of every product."""
-    for path in sorted(outbox.glob(f"*/{PRODUCT}")):
+def products_of(outbox: Path, name: str = "*") -> Iterator[tuple[str, dict[str, object]]]:
+    """(name, what it says of itself) of every product, or of one."""
+    for path in sorted(outbox.glob(f"{name}/{PRODUCT}")):
         with suppress(OSError, ValueError):
             yield path.parent.name, json.loads(path.read_text())
 
@@ -274,7 +292,7 @@ def remember(state: State, outcome: SceneOutcome) -> None:
     """Write down what became of a scene."""
     if outcome.status == "done":
         state.add("done", outcome.key, scene=outcome.scene, product=outcome.product)
-    elif outcome.key:
+    elif outcome.key and outcome.attempts:
         facts = {"reason": outcome.reason, "message": outcome.message}
         state.add("failed", outcome.key, scene=outcome.scene, **facts)
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 import re
+import signal
+import time
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +24,8 @@ from workflows.prepare import Prepared, prepare
 
 NEAREST = range(2, 9)
 """Scales by which codes can be enlarged."""
+LONGEST = 1800.0
+"""Seconds that a scene may take to be opened; a large archive is unpacked in a few minutes."""
 SUFFIXES = {"cog": ".tif", "zarr": ".zarr"}
 """Of images, by format."""
 
@@ -139,6 +145,10 @@ class Doorman:
 
     def __init__(self) -> None:
         self._process: ProcessPoolExecutor | None = None
+        self._pid = 0
+        self._since: float | None = None
+        """When the scene that is being opened was begun."""
+        self._waiting = 0
 
     def open(
         self, batch: Batch, found: Found, key: str, work: Path, apart: str = ""
@@ -147,13 +157,29 @@ class Doorman:
         if self._process is None:
             self._process = process_of_its_own()
             try:
-                self._process.submit(int).result()
+                self._pid = self._process.submit(os.getpid).result()
             except BrokenProcessPool as error:
                 raise ResumeError(
                     "no process can be started to open scenes in; run espcn from a file or by its "
                     "command, not from standard input"
                 ) from error
-        return self._process.submit(open_and_prepare, batch, found, key, work, apart)
+        opening = self._process.submit(open_and_prepare, batch, found, key, work, apart)
+        self._since = self._since or time.monotonic()
+        opening.add_done_callback(self._note)
+        self._waiting += 1
+        return opening
+
+    def _note(self, _: Future[Opened]) -> None:
+        """One is open: the clock of the next one begins."""
+        self._waiting -= 1
+        self._since = time.monotonic() if self._waiting else None
+
+    def hurry(self) -> None:
+        """End the process if a scene takes for ever: its opening fails, and another is started."""
+        if self._since is not None and time.monotonic() - self._since > LONGEST:
+            self._since = None
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
 
     def result(self, opening: Future[Opened], found: Found) -> Opened:
         """The opened scene; raises PipelineError."""
@@ -162,7 +188,10 @@ class Doorman:
         except BrokenProcessPool as error:
             self.close()
             raise SceneError(
-                "crashes the reader that opens it", uri=str(found.path), reason="crash"
+                "crashes the reader that opens it, or keeps it for longer than "
+                f"{LONGEST / 60:.0f} min",
+                uri=str(found.path),
+                reason="crash",
             ) from error
 
     def close(self) -> None:

@@ -50,9 +50,11 @@ class CheckOptions:
     valid_difference: float = 0.001
     """Most difference of the shares of valid pixels, of 1."""
     bias: float = 0.002
-    """Most |mean(SR) - mean(LR)|, relative to the standard deviation of the LR."""
+    """Most |mean(SR) - mean(LR)|, relative to the standard deviation of the LR; rough textures and
+    few pixels raise it, by what chance and networks add there."""
     consistency: float = 0.15
-    """Most RMS of block-averaged SR against LR, relative to the standard deviation of the LR."""
+    """Most RMS of SR, degraded as its network has learned to undo, against LR, relative to the
+    standard deviation of the LR; rough textures raise it to 0.45 of their roughness."""
     corners: float = 1e-6
     """Most distance of an outer corner from the source's, in source pixels."""
     windows: int = 1

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from workflows.batch.job import Batch
 from workflows.batch.making import SceneRun, products_of, reason_of, remember
 from workflows.batch.opening import Doorman, Opened
 from workflows.batch.outcome import RunSummary, SceneOutcome
-from workflows.batch.state import State, holding
+from workflows.batch.state import Left, State, holding
 from workflows.report import versions_of
 
 AHEAD = 2
@@ -113,6 +113,9 @@ def run_batch(
     with holding(batch.outbox) as state:
         listed = candidates(batch, state, settled=settled, retry=retry, only_paths=only_paths)
         whole = only_paths is None and batch.batch.only is None
+        for one in listed if retry else ():
+            if one.key in state.failures:
+                state.add("retry", one.key)
         line = _Line(batch, state, listed, tell or (lambda _: None), whole)
         return line.run()
 
@@ -129,6 +132,8 @@ class _Line:
     """Whether all of the inbox is listed."""
     doorman: Doorman = field(default_factory=Doorman)
     opening: deque[tuple[Candidate, Future[Opened]]] = field(default_factory=deque)
+    deferred: list[tuple[Candidate, Opened]] = field(default_factory=list)
+    """Scenes whose data another one is being made of: the newer of the two is to stay."""
     works: deque[Work] = field(default_factory=deque)
     running: list[SceneRun] = field(default_factory=list)
     outcomes: dict[Path, SceneOutcome] = field(default_factory=dict)
@@ -154,8 +159,7 @@ class _Line:
                 self.doorman.close()
                 for scene in self.running:
                     scene.stack.close()
-        if any(one.status == "done" for one in self.outcomes.values()):
-            update_catalog(self.batch.outbox, self.batch.outbox.name)
+        update_catalog(self.batch.outbox, self.batch.outbox.name)
         self.state.quarantine(self.batch.batch.attempts)
         return RunSummary(
             run=f"{started:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:4]}",
@@ -179,10 +183,14 @@ class _Line:
 
     def _works(self, waiting: deque[Candidate]) -> Iterator[Work | None]:
         """Works as scenes are opened; None while the next one is not open yet."""
-        while waiting or self.opening or self.running or self.works:
+        while waiting or self.opening or self.running or self.works or self.deferred:
             while waiting and len(self.opening) < AHEAD:
                 one = waiting.popleft()
                 self.opening.append((one, self._open(one)))
+            self.doorman.hurry()
+            again, self.deferred = self.deferred, []
+            for one_deferred in again:
+                self._take_up(*one_deferred)
             if self.works:
                 yield self.works.popleft()
             elif self.opening and self.opening[0][1].done():
@@ -201,9 +209,17 @@ class _Line:
             # the process may have taken those with it that were waiting for it
             self.opening = deque((one, self._reopened(one, other)) for one, other in self.opening)
             return
-        older = _older(self.batch, opened)
-        if older:
-            self._leave_out(candidate, opened, older)
+        self._take_up(candidate, opened)
+
+    def _take_up(self, candidate: Candidate, opened: Opened) -> None:
+        """Begin a scene, unless a product stands for it, or its data are being made just now."""
+        dataset = opened.scene.dataset
+        if dataset and any(one.opening.scene.dataset == dataset for one in self.running):
+            self.deferred.append((candidate, opened))
+            return
+        left = _stands_for(self.batch, candidate, opened)
+        if left is not None:
+            self._leave_out(candidate, opened, left)
             return
         work = self._work_folder(candidate)
         run = SceneRun(self.batch, candidate, opened, work, self._told, self.works.append)
@@ -253,9 +269,10 @@ class _Line:
         )
         self._end(candidate, outcome)
 
-    def _leave_out(self, candidate: Candidate, opened: Opened, why: str) -> None:
+    def _leave_out(self, candidate: Candidate, opened: Opened, left: Left) -> None:
         shutil.rmtree(self._work_folder(candidate), ignore_errors=True)
-        outcome = _untouched(self.batch, replace(candidate, status="skipped", reason=why))
+        self.state.add("left", candidate.key, scene=opened.scene.id, **asdict(left))
+        outcome = _untouched(self.batch, replace(candidate, status="skipped", reason=left.message))
         self.outcomes[candidate.found.path] = replace(outcome, scene=opened.scene.id)
         self.tell(Ended(self.outcomes[candidate.found.path]))
 
@@ -308,15 +325,23 @@ def _untouched(batch: Batch, candidate: Candidate) -> SceneOutcome:
     )
 
 
-def _older(batch: Batch, opened: Opened) -> str:
-    """Why a scene is not made although it could be: a newer processing of its data lies there."""
+def _stands_for(batch: Batch, candidate: Candidate, opened: Opened) -> Left | None:
+    """Why a scene is not made: a product of the same data, as new or newer, is there."""
     scene = opened.scene
     if batch.batch.reprocessed != "replace" or not scene.dataset:
-        return ""
+        return None
     for product, facts in products_of(batch.outbox):
-        if facts.get("dataset") == scene.dataset and str(facts.get("version")) > scene.version:
-            return f"{product} is of a newer processing ({facts['version']})"
-    return ""
+        other, version = Path(str(facts.get("path"))), str(facts.get("version"))
+        if facts.get("dataset") != scene.dataset or other == candidate.found.path:
+            continue
+        if version > scene.version:
+            message = f"{product} is of a newer processing ({version})"
+        elif version == scene.version and other.exists():
+            message = f"{product} is of the same data ({other.name})"
+        else:
+            continue
+        return Left(product, str(facts["key"]), message)
+    return None
 
 
 def _move(batch: Batch, candidate: Candidate) -> None:

@@ -2,6 +2,7 @@
 
     {"time": .., "event": "done", "scene": .., "key": .., "product": ..}
     {"time": .., "event": "failed", "scene": .., "key": .., "reason": .., "message": ..}
+    {"time": .., "event": "left", "scene": .., "key": .., "product": .., "by": .., "message": ..}
     {"time": .., "event": "retry", "key": ..}
 
 Files beside the products, no server. A torn last line, left by a kill, is cut off.
@@ -38,6 +39,18 @@ class Failures:
     """And in one line."""
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Why a scene is left out: as long as a product stands for it."""
+
+    product: str
+    """Its name."""
+    by: str
+    """Its key."""
+    message: str
+    """Why, in one line."""
+
+
 @dataclass(slots=True)
 class State:
     """The journal, read once and appended to."""
@@ -46,6 +59,8 @@ class State:
     """OUTBOX/.espcn."""
     done: dict[str, str] = field(default_factory=dict)
     """Name of the product's folder by key."""
+    left: dict[str, Left] = field(default_factory=dict)
+    """What is not made although it could be, by key."""
     failures: dict[str, Failures] = field(default_factory=dict)
     """By key."""
 
@@ -81,6 +96,8 @@ class State:
         if line["event"] == "done":
             self.done[key] = str(line["product"])
             self.failures.pop(key, None)
+        elif line["event"] == "left":
+            self.left[key] = Left(str(line["product"]), str(line["by"]), str(line["message"]))
         elif line["event"] == "failed":
             known = self.failures.setdefault(key, Failures())
             known.number += 1
@@ -89,15 +106,18 @@ class State:
             self.failures.pop(key, None)
 
 
-def read_state(folder: Path) -> State:
-    """The state in a folder, empty if there is none; raises ResumeError for a damaged journal."""
+def read_state(folder: Path, *, mend: bool = False) -> State:
+    """The state in a folder, empty if there is none; raises ResumeError for a damaged journal.
+
+    `mend` cuts off a torn last line; only who holds the lock may.
+    """
     state = State(folder)
     try:
         text = state.path.read_bytes()
     except FileNotFoundError:
         return state
     whole = text[: text.rfind(b"\n") + 1]
-    if len(whole) < len(text):
+    if mend and len(whole) < len(text):
         os.truncate(state.path, len(whole))
     for number, line in enumerate(whole.splitlines(), start=1):
         try:
@@ -142,4 +162,4 @@ def holding(outbox: Path) -> Iterator[State]:
                 f"its file system cannot lock files ({error.strerror}); choose another place",
                 uri=str(outbox),
             ) from error
-        yield read_state(folder)
+        yield read_state(folder, mend=True)

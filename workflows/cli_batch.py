@@ -83,11 +83,7 @@ def exit_code(summary: RunSummary) -> int:
     """What a run is to a scheduler."""
     if summary.interrupted:
         return INTERRUPTED
-    # what was quarantined on earlier nights has been told
-    failed = sum(
-        one.status == "failed" or (one.status == "quarantined" and one.attempts > 0)
-        for one in summary.scenes
-    )
+    failed = sum(one.went_wrong for one in summary.scenes)
     if failed and failed == len(summary.scenes):
         return NONE_READABLE
     return SOME_FAILED if failed else 0

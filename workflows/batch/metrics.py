@@ -63,10 +63,7 @@ def went_wrong(summary: RunSummary) -> bool:
 
     Scenes that were quarantined by an earlier run are not tried, and no news.
     """
-    return summary.interrupted or any(
-        one.status == "failed" or (one.status == "quarantined" and one.attempts > 0)
-        for one in summary.scenes
-    )
+    return summary.interrupted or any(one.went_wrong for one in summary.scenes)
 
 
 def _metrics(summary: RunSummary, before: float | None) -> list[Metric]:

@@ -72,6 +72,11 @@ class SceneOutcome:
     pictures: tuple[str, str] | None = None
     """Before and after, relative to the outbox: the same ground at the same size."""
 
+    @property
+    def went_wrong(self) -> bool:
+        """Whether it failed in this run; what was quarantined by an earlier one is no news."""
+        return self.status == "failed" or (self.status == "quarantined" and self.attempts > 0)
+
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:

@@ -202,9 +202,9 @@ class _Line:
         """Take a scene up, or note why it cannot be."""
         try:
             opened = self.doorman.result(opening, candidate.found)
-        except ConfigError:
-            raise
-        except (PipelineError, OSError, ValueError) as error:
+        except (ConfigError, espcn.ModelError):
+            raise  # of all scenes
+        except Exception as error:
             self._reject(candidate, error)
             # the process may have taken those with it that were waiting for it
             self.opening = deque((one, self._reopened(one, other)) for one, other in self.opening)
@@ -263,8 +263,8 @@ class _Line:
             status="failed",
             key=candidate.key,
             family=candidate.found.family,
-            reason=reason_of(error) if isinstance(error, PipelineError) else "unreadable",
-            message=" ".join(str(error).split()),
+            reason=reason_of(error),
+            message=" ".join((str(error) or type(error).__name__).split()),
             attempts=self._attempt(candidate),
         )
         self._end(candidate, outcome)

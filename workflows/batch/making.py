@@ -208,7 +208,7 @@ class SceneRun:
             attempts=0 if isinstance(self.error, DiskFullError) else attempts,
             product=product if self.landed else None,
             model=", ".join(dict.fromkeys(card.name for card in cards)),
-            scale=", ".join(dict.fromkeys(f"x{card.scale}" for card in cards)),
+            scale=", ".join(dict.fromkeys(str(card.scale) for card in cards)),
             tiles=self.tiles,
             megapixels=self.megapixels,
             bytes=finished.bytes if finished and self.landed else 0,

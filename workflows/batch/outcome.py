@@ -56,7 +56,7 @@ class SceneOutcome:
     model: str = ""
     """Names of the models, with commas."""
     scale: str = ""
-    """Their scales, with commas."""
+    """Their scales, with commas: '2, 6'."""
     tiles: int = 0
     """Tiles made in this run."""
     megapixels: float = 0.0

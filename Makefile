@@ -1,6 +1,7 @@
 # make demo    upscale a sample scene; the results lie in demo/
 # make test    run the whole test suite
 # make check   ruff and mypy
+# make test-system   install Debian packages that some tests need and skip without (as root)
 # make bench   measure speed and memory on this machine
 # make clean   remove what these have made, except .venv
 #
@@ -13,7 +14,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: demo test check bench clean
+.PHONY: demo test test-system check bench clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -23,6 +24,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+test-system:
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium systemd iproute2
 
 check: $(STAMP)
 	$(BIN)/ruff check .

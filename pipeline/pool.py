@@ -102,20 +102,21 @@ class Pool:
 
         source = iter(works)
         completed = as_completed([], loop=self.crew.client.loop, raise_errors=False)
-        with ThreadPoolExecutor(1) as single:
-            try:
-                while True:
-                    self._begin_some(source)
-                    self._send(completed)
-                    if self._exhausted and not (self._open or self._flights or self._alone):
-                        return
-                    begun = time.monotonic()
-                    ended = self.crew.wait(completed, until=self._is_due)
-                    self._settle_all(ended, single, completed)
-                    self._settle_alone()
-                    self._measure(time.monotonic() - begun)
-            finally:
-                self.crew.forget(list(self._flights))
+        single = ThreadPoolExecutor(1)
+        try:
+            while True:
+                self._begin_some(source)
+                self._send(completed)
+                if self._exhausted and not (self._open or self._flights or self._alone):
+                    return
+                begun = time.monotonic()
+                ended = self.crew.wait(completed, until=self._is_due)
+                self._settle_all(ended, single, completed)
+                self._settle_alone()
+                self._measure(time.monotonic() - begun)
+        finally:
+            self.crew.forget(list(self._flights))
+            single.shutdown(wait=False, cancel_futures=True)
 
     def add(self, errands: Iterable[Errand]) -> None:
         """Errands that no work has called for."""
@@ -307,6 +308,10 @@ class Pool:
         }
         for future in mine:
             del self._flights[future]
+        for promise in [one for one, flight in self._alone.items() if flight.owner is opened]:
+            if promise.cancel():
+                del self._alone[promise]
+                opened.flying -= 1
         again = [flight for flight in self._again if flight.owner is opened]
         self._again = [flight for flight in self._again if flight.owner is not opened]
         opened.flying -= sum(len(flight.calls) for flight in [*mine.values(), *again])

@@ -228,8 +228,63 @@ def test_quarantined_scenes_are_moved_where_the_configuration_says(tmp_path: Pat
     batch = batch_of(tmp_path)
     chosen = replace(batch.batch, attempts=1, quarantine=str(tmp_path / "bad"))
     assert statuses(run_batch(replace(batch, batch=chosen))) == {"empty.tif": "quarantined"}
-    assert (tmp_path / "bad/empty.tif").exists()
+    assert list((tmp_path / "bad").glob("*/empty.tif"))
     assert not list((tmp_path / "in").iterdir())
+    again = run_batch(replace(batch, batch=chosen), retry=True)
+    assert statuses(again) == {"empty.tif": "quarantined"}
+    assert {one.attempts for one in again.scenes} == {1}
+
+
+def test_quarantine_never_takes_other_scenes_along(tmp_path: Path) -> None:
+    (tmp_path / "in/sub").mkdir(parents=True)
+    (tmp_path / "in/bad.tif").write_bytes(b"II*\0 torn")
+    scene(tmp_path, "sub/good.tif")
+    for name in ("a", "b"):
+        (tmp_path / "in" / name).mkdir()
+        (tmp_path / "in" / name / "same.tif").write_bytes(f"torn {name}".encode())
+    batch = batch_of(tmp_path)
+    chosen = replace(batch.batch, attempts=1, quarantine=str(tmp_path / "bad"))
+    for options in (SceneOptions(("folder",), folder="folder"), SceneOptions(("folder",))):
+        run_batch(replace(batch, batch=chosen, scenes=options))
+        assert (tmp_path / "in/sub/good.tif").exists()
+    moved = sorted(path.read_bytes() for path in (tmp_path / "bad").rglob("same.tif"))
+    assert moved == [b"torn a", b"torn b"]
+
+
+def test_copies_and_strange_names_cost_nobody(tmp_path: Path) -> None:
+    one = scene(tmp_path, "a.tif")
+    (tmp_path / "in/copy").mkdir()
+    shutil.copy2(one, tmp_path / "in/copy/a.tif")
+    (tmp_path / "in" / os.fsdecode(b"b\xff.tif")).write_bytes(b"torn")
+    summary = run_batch(batch_of(tmp_path))
+    assert sorted(statuses(summary).values()) == ["done", "failed", "skipped"]
+    assert set(statuses(run_batch(batch_of(tmp_path))).values()) <= {"skipped", "failed"}
+
+
+def test_a_product_never_takes_the_place_of_what_is_none(tmp_path: Path) -> None:
+    (tmp_path / "out/mine").mkdir(parents=True)
+    (tmp_path / "out/mine/precious.txt").write_text("mine")
+    scene(tmp_path, "mine.tif")
+    scene(tmp_path, "reports.tif", seed=1)
+    batch = batch_of(tmp_path)
+    batch = replace(batch, batch=replace(batch.batch, product="{scene}"))
+    summary = run_batch(batch)
+    assert set(statuses(summary).values()) == {"failed"}
+    assert all("is the name of something else" in one.message for one in summary.scenes)
+    assert (tmp_path / "out/mine/precious.txt").read_text() == "mine"
+
+
+def test_what_was_killed_around_its_landing_is_neither_lost_nor_made_again(tmp_path: Path) -> None:
+    scene(tmp_path, "a.tif")
+    batch = batch_of(tmp_path)
+    run_batch(batch)
+    product, state = tmp_path / "out/a_SR", tmp_path / "out/.espcn"
+    (state / "journal.jsonl").unlink()  # killed after the rename, before the journal
+    assert statuses(run_batch(batch)) == {"a.tif": "skipped"}
+    (state / "replaced").mkdir()
+    product.rename(state / "replaced/a_SR")  # killed between two renames
+    assert statuses(run_batch(batch)) == {"a.tif": "skipped"}
+    assert product.is_dir()
 
 
 def test_a_reader_that_crashes_costs_its_scene_only(
@@ -319,8 +374,8 @@ def test_a_torn_journal_line_is_cut_off(tmp_path: Path) -> None:
     batch = batch_of(tmp_path)
     run_batch(batch)
     journal = tmp_path / "out/.espcn/journal.jsonl"
-    with journal.open("a") as file:
-        file.write('{"event": "fail')
+    whole = journal.read_text()
+    journal.write_text('{"event": "fail{"event": "left"}\n' + whole + '{"event": "fail')
     assert statuses(run_batch(batch)) == {"a.tif": "skipped"}
     assert journal.read_text().endswith("\n")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.errors import PipelineError
 from workflows.cli_models import INTERRUPTED, AsJson, Assignments, Debug, flag
 
 if TYPE_CHECKING:
@@ -83,10 +84,11 @@ def exit_code(summary: RunSummary) -> int:
     """What a run is to a scheduler."""
     if summary.interrupted:
         return INTERRUPTED
-    failed = sum(one.went_wrong for one in summary.scenes)
-    if failed and failed == len(summary.scenes):
+    wrong = [one for one in summary.scenes if one.went_wrong]
+    others = any(one.status in ("done", "skipped") for one in summary.scenes)
+    if wrong and not others and all(one.reason not in ("failed", "changed") for one in wrong):
         return NONE_READABLE
-    return SOME_FAILED if failed else 0
+    return SOME_FAILED if wrong else 0
 
 
 def _batch(
@@ -113,7 +115,7 @@ def _show_plan(batch: Batch, *, retry: bool, as_json: bool) -> None:
             | {"status": one.status or "new", "message": one.reason}
             for one in listed
         ]
-        typer.echo(json.dumps(to_json(rows), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(to_json(rows), indent=2))
     else:
         show_candidates(open_console(), batch, listed)
 
@@ -133,7 +135,7 @@ def _run(
     from workflows.batch.page import write_page
     from workflows.batch.run import run_batch
     from workflows.batch.show import watching_batch
-    from workflows.console import open_console
+    from workflows.console import open_console, show_warning
 
     if log_json:
         with open_log(json_lines=True):
@@ -141,10 +143,13 @@ def _run(
     else:
         with watching_batch(open_console(stderr=True), quiet=quiet) as tell:
             summary = run_batch(batch, tell, retry=retry)
-    page, _ = write_page(summary, batch.outbox)
-    file = metrics_file or batch.schedule.metrics_file
-    if file is not None:
-        write_metrics(Path(file), summary)
+    page, file = None, metrics_file or batch.schedule.metrics_file
+    try:
+        page, _ = write_page(summary, batch.outbox)
+        if file is not None:
+            write_metrics(Path(file), summary)
+    except PipelineError as error:  # products have landed by now
+        show_warning(open_console(stderr=True), str(error))
     _end(summary, page, as_json=as_json, quiet=quiet)
 
 

@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import cast
 
 from pipeline.errors import ConfigError
-from pipeline.scenes.scene import Scene, SceneOptions
+from pipeline.scenes.scene import Scene, SceneError, SceneOptions
 
 FAMILIES = ("sentinel2", "landsat", "stac", "folder")
 """Our own, most particular first."""
@@ -34,6 +34,8 @@ class Found:
     """Directory, archive or file."""
     family: str
     """Whose it is."""
+    problem: str = ""
+    """Why it cannot be looked at, in one line."""
 
 
 def find_scenes(inbox: Path, options: SceneOptions) -> Iterator[Found]:
@@ -49,6 +51,8 @@ def find_scenes(inbox: Path, options: SceneOptions) -> Iterator[Found]:
 
 def open_scene(found: Found, options: SceneOptions, work: Path) -> Scene:
     """Open what was found; raises SceneError."""
+    if found.problem:
+        raise SceneError(found.problem, uri=str(found.path))
     return cast("Scene", family(found.family).open(found.path, options, work))
 
 
@@ -63,9 +67,13 @@ def family(name: str) -> ModuleType:
 
 
 def _under(folder: Path, options: SceneOptions) -> Iterator[Found]:
-    with os.scandir(folder) as entries:
-        paths = sorted(Path(entry) for entry in entries if not entry.name.startswith("."))
-    claims = {path: _claimant(path, options) for path in paths}
+    try:
+        with os.scandir(folder) as entries:
+            paths = sorted(Path(entry) for entry in entries if not entry.name.startswith("."))
+        claims = {path: _claimant(path, options) for path in paths}
+    except OSError as error:
+        yield Found(folder, options.families[0], f"cannot be looked at ({error.strerror})")
+        return
     if options.folder == "folder" and "folder" in claims.values():
         yield Found(folder, "folder")
     for path, claimant in claims.items():

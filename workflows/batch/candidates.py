@@ -6,18 +6,19 @@ import hashlib
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pipeline.errors import ConfigError
 from pipeline.scenes import Found, files_of, find_scenes
+from pipeline.serial import digest
 from workflows.batch.job import Batch
 from workflows.batch.keys import Inputs, inputs_of, key_of, recipe_of
 from workflows.batch.outcome import Status
 from workflows.batch.settle import arrived
-from workflows.batch.state import State, key_in
+from workflows.batch.state import State, key_in, products
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ def candidates(
     _check(batch)
     recipe, listed = recipe_of(batch), list[Candidate]()
     wanted = None if only_paths is None else {path.absolute() for path in only_paths}
+    made, keys = products(batch.outbox), dict[str, Path]()
     everything = list(find_scenes(batch.inbox, batch.scenes))
     called = Counter(_bare(found) for found in everything)
     for found in everything:
@@ -66,14 +68,26 @@ def candidates(
             continue
         if batch.batch.only and not fnmatchcase(found.path.name, batch.batch.only):
             continue
-        one = _judge(batch, state, found, recipe, settled=settled, retry=retry)
+        one = _judge(batch, state, found, recipe, made, settled=settled, retry=retry)
+        if one.status is None and one.key in keys:
+            same = keys[one.key].relative_to(batch.inbox)
+            one = replace(one, status="skipped", reason=f"is a copy of {same}")
+        elif one.status is None:
+            keys[one.key] = found.path
         alike = called[_bare(found)] > 1
         listed.append(replace(one, apart=_mark(batch, found)) if alike else one)
     return sorted(listed, key=lambda one: (one.inputs.size if one.inputs else 0, one.found.path))
 
 
 def _judge(
-    batch: Batch, state: State, found: Found, recipe: str, *, settled: bool, retry: bool
+    batch: Batch,
+    state: State,
+    found: Found,
+    recipe: str,
+    made: Mapping[str, str],
+    *,
+    settled: bool,
+    retry: bool,
 ) -> Candidate:
     for path in files_of(found) if settled else ():
         waits = arrived(path, batch.schedule, time.time())
@@ -81,15 +95,25 @@ def _judge(
             return Candidate(found, "", None, "skipped", waits)
     try:
         inputs = inputs_of(found, full=batch.batch.checksum == "full")
-    except OSError as error:
-        return Candidate(found, "", None, "failed", f"cannot be read ({error.strerror})")
+    except OSError as error:  # told, and counted, when it is to be opened
+        problem = f"cannot be read ({error.strerror})"
+        return _after_failures(
+            batch, state, replace(found, problem=problem), digest([str(found.path)]), None, retry
+        )
     key = key_of(found, inputs, recipe)
-    product = state.done.get(key)
-    if product is not None and key_in(batch.outbox / product) == key:
+    product = made.get(key)
+    if product is not None:
         return Candidate(found, key, inputs, "skipped", f"made before: {product}")
     left = state.left.get(key) if batch.batch.reprocessed == "replace" else None
     if left is not None and key_in(batch.outbox / left.product) == left.by:
         return Candidate(found, key, inputs, "skipped", left.message)
+    return _after_failures(batch, state, found, key, inputs, retry)
+
+
+def _after_failures(
+    batch: Batch, state: State, found: Found, key: str, inputs: Inputs | None, retry: bool
+) -> Candidate:
+    """To be made, or quarantined where it failed too often."""
     failures = None if retry else state.failures.get(key)
     if failures and failures.number >= batch.batch.attempts:
         return Candidate(

@@ -43,7 +43,8 @@ def inputs_of(scene: Found, *, full: bool) -> Inputs:
     for file in (file for path in files_of(scene) for file in _files(path)):
         status = file.stat()
         name = os.path.relpath(file, scene.path.parent)
-        found.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+        found.update(os.fsencode(name))
+        found.update(f"\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
         with file.open("rb") as opened:
             while data := opened.read(CHUNK if full else HEAD):
                 found.update(data)

@@ -30,7 +30,7 @@ from pipeline.errors import (
 from pipeline.journal import Receipt
 from pipeline.publishing import publish_on_worker
 from pipeline.scenes.scene import Reason, SceneError
-from pipeline.stage import discard, is_full, replacing, sync_directory
+from pipeline.stage import discard, is_full, replacing, stage_of, sync_directory
 from pipeline.task import Target
 from pipeline.work import Errand, Work
 from workflows.batch.candidates import Candidate
@@ -39,9 +39,13 @@ from workflows.batch.keys import recipe_of
 from workflows.batch.opening import Opened, Part
 from workflows.batch.outcome import Check, SceneOutcome, Status
 from workflows.batch.product import Finished, Made, MadeAsset, finish_product
-from workflows.batch.state import PRODUCT, State
+from workflows.batch.state import PRODUCT, State, key_in
 from workflows.staging import mend, opened
 
+REPLACED = "replaced"
+"""Where in the state products wait that are being replaced."""
+RESERVED = ("reports", "collections", "catalog.json")
+"""Names in the outbox that no product may have."""
 MARK = "published.json"
 """Which images of a scene's work folder are published: file name to digest of the plan."""
 
@@ -86,6 +90,7 @@ class SceneRun:
         for part in self.opening.parts:
             path, plan = part.prepared.plans[0]
             if published.get(path.name) == plan.digest and path.exists():
+                discard(stage_of(path))  # a kill may have left it
                 continue
             target = self.stack.enter_context(opened(path, plan))
             found.append(Work((target,), part.prepared.upscaler, _AssetRun(self, part, target)))
@@ -96,6 +101,7 @@ class SceneRun:
         """All images are in place: what makes them a product is next."""
         if self.left or self.error is not None:
             return
+        self._sweep()
         made = Made(
             product=self.opening.product,
             key=self.candidate.key,
@@ -116,6 +122,17 @@ class SceneRun:
             self._finish,
             self.fail,
         )
+
+    def _sweep(self) -> None:
+        """Remove what does not belong to the product: an earlier run may have left it."""
+        images = {path.name for part in self.opening.parts for path, _ in part.prepared.plans}
+        for path in self.folder.iterdir():
+            if path.name in images:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
     def _finish(self, result: object) -> Iterable[Errand]:
         assert isinstance(result, Finished)
@@ -146,22 +163,28 @@ class SceneRun:
             "version": scene.version,
         }
         with replacing(self.folder / PRODUCT) as file:
-            file.write(json.dumps(facts, indent=1, ensure_ascii=False).encode())
-        target, aside = outbox / self.opening.product, self.batch.state / "replaced"
+            file.write(json.dumps(facts, indent=1).encode())
+        target, aside = outbox / self.opening.product, self.batch.state / REPLACED
         self._check_name(target)
         if target.exists():
             aside.mkdir(exist_ok=True)
-            target.rename(aside / uuid.uuid4().hex)
+            shutil.rmtree(aside / target.name, ignore_errors=True)
+            target.rename(aside / target.name)  # put back by `restore` if a kill comes now
         self.folder.rename(target)
         sync_directory(outbox)
         for product, known in products_of(outbox) if self._replaces else ():
             if product != target.name and known.get("dataset") == scene.dataset:
                 aside.mkdir(exist_ok=True)
-                (outbox / product).rename(aside / uuid.uuid4().hex)
+                (outbox / product).rename(aside / f".{uuid.uuid4().hex}")
         shutil.rmtree(aside, ignore_errors=True)
 
     def _check_name(self, target: Path) -> None:
-        """Raise PublishError if another scene's product has that name."""
+        """Raise PublishError if the name is that of another scene's product, or of other things."""
+        if target.name.casefold() in RESERVED or (target.exists() and key_in(target) is None):
+            raise PublishError(
+                f"{target.name} is the name of something else in the outbox; choose another "
+                "batch.product"
+            )
         for product, known in products_of(target.parent, target.name):
             other, dataset = Path(str(known.get("path"))), known.get("dataset")
             same = other == self.candidate.found.path or not other.exists()
@@ -286,6 +309,16 @@ def products_of(outbox: Path, name: str = "*") -> Iterator[tuple[str, dict[str, 
     for path in sorted(outbox.glob(f"{name}/{PRODUCT}")):
         with suppress(OSError, ValueError):
             yield path.parent.name, json.loads(path.read_text())
+
+
+def restore(batch: Batch) -> None:
+    """Put back what a killed run was about to replace; remove what it had replaced."""
+    aside = batch.state / REPLACED
+    for path in aside.iterdir() if aside.is_dir() else ():
+        there = batch.outbox / path.name
+        if not path.name.startswith(".") and not there.exists():
+            path.rename(there)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def remember(state: State, outcome: SceneOutcome) -> None:

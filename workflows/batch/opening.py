@@ -11,6 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from pipeline.alone import process_of_its_own
@@ -154,20 +155,30 @@ class Doorman:
         self, batch: Batch, found: Found, key: str, work: Path, apart: str = ""
     ) -> Future[Opened]:
         """What `open_and_prepare` returns or raises, later; SceneError if it ends its process."""
-        if self._process is None:
-            self._process = process_of_its_own()
-            try:
-                self._pid = self._process.submit(os.getpid).result()
-            except BrokenProcessPool as error:
-                raise ResumeError(
-                    "no process can be started to open scenes in; run espcn from a file or by its "
-                    "command, not from standard input"
-                ) from error
-        opening = self._process.submit(open_and_prepare, batch, found, key, work, apart)
+        task = partial(open_and_prepare, batch, found, key, work, apart)
+        try:
+            opening = self._started().submit(task)
+        except BrokenProcessPool:  # it crashed over the scene before
+            self.close()
+            opening = self._started().submit(task)
         self._since = self._since or time.monotonic()
         opening.add_done_callback(self._note)
         self._waiting += 1
         return opening
+
+    def _started(self) -> ProcessPoolExecutor:
+        """The process; raises ResumeError if there can be none."""
+        if self._process is None:
+            self._process, self._waiting, self._since = process_of_its_own(), 0, None
+            try:
+                self._pid = self._process.submit(os.getpid).result()
+            except BrokenProcessPool as error:
+                self._process = None
+                raise ResumeError(
+                    "no process can be started to open scenes in; run espcn from a file or by its "
+                    "command, not from standard input"
+                ) from error
+        return self._process
 
     def _note(self, _: Future[Opened]) -> None:
         """One is open: the clock of the next one begins."""
@@ -197,5 +208,7 @@ class Doorman:
     def close(self) -> None:
         """End the process."""
         if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)  # whatever it is at, it changes nothing of ours
             self._process.shutdown(wait=True, cancel_futures=True)
             self._process = None

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import PipelineError, PublishError
+from pipeline.errors import DiskFullError, PipelineError, PublishError
 from pipeline.kernel import Upscaler
 from pipeline.plan import Plan
 from pipeline.scenes.scene import Asset, Scene
@@ -80,7 +80,8 @@ def finish_product(
         raise
     except OSError as error:
         why = "the disk is full" if is_full(error) else f"cannot be finished ({error.strerror})"
-        raise PublishError(
+        kind = DiskFullError if is_full(error) else PublishError
+        raise kind(
             f"{why}; mend that and run again to go on", uri=error.filename or str(folder)
         ) from None
 

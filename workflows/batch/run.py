@@ -16,7 +16,6 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,16 +23,17 @@ from pathlib import Path
 import espcn
 from pipeline.cluster import Gpus, open_cluster
 from pipeline.crew import Crew
-from pipeline.errors import ConfigError, PipelineError
+from pipeline.errors import ConfigError, DiskFullError, PipelineError
 from pipeline.journal import Receipt
 from pipeline.pool import Pool
 from pipeline.work import Work
 from workflows.batch.candidates import Candidate, candidates
 from workflows.batch.catalog import update_catalog
 from workflows.batch.job import Batch
-from workflows.batch.making import SceneRun, products_of, reason_of, remember
+from workflows.batch.making import SceneRun, products_of, reason_of, remember, restore
 from workflows.batch.opening import Doorman, Opened
 from workflows.batch.outcome import RunSummary, SceneOutcome
+from workflows.batch.quarantine import put_away, take_back
 from workflows.batch.state import Left, State, holding
 from workflows.report import versions_of
 
@@ -111,6 +111,9 @@ def run_batch(
     all of them. Ctrl-C ends it with what has landed; the next run goes on.
     """
     with holding(batch.outbox) as state:
+        restore(batch)
+        if retry and batch.batch.quarantine is not None:
+            take_back(Path(batch.batch.quarantine).absolute())
         listed = candidates(batch, state, settled=settled, retry=retry, only_paths=only_paths)
         whole = only_paths is None and batch.batch.only is None
         for one in listed if retry else ():
@@ -149,18 +152,21 @@ class _Line:
         self.tell(Planned(tuple(self.listed)))
         if self.whole:
             self._tidy(waiting)
-        interrupted = False
-        if waiting:
-            try:
-                self._make(deque(waiting))
-            except KeyboardInterrupt:
-                interrupted = True
-            finally:
-                self.doorman.close()
-                for scene in self.running:
-                    scene.stack.close()
+        interrupted, stopped = False, None
+        try:
+            self._make(deque(waiting))
+        except KeyboardInterrupt:
+            interrupted = True
+        except PipelineError as error:
+            stopped = error
+        finally:
+            self.doorman.close()
+            for scene in self.running:
+                scene.stack.close()
         update_catalog(self.batch.outbox, self.batch.outbox.name)
         self.state.quarantine(self.batch.batch.attempts)
+        if stopped is not None:
+            raise stopped
         return RunSummary(
             run=f"{started:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:4]}",
             started=started.isoformat(timespec="seconds"),
@@ -175,6 +181,8 @@ class _Line:
 
     def _make(self, waiting: deque[Candidate]) -> None:
         """Over one cluster."""
+        if not waiting:
+            return
         options = self.batch.cluster
         with open_cluster(options, gpus=_gpus(self.batch)) as (client, shape):
             crew = Crew(client, shape.total_threads)
@@ -226,8 +234,8 @@ class _Line:
         self.running.append(run)
         try:
             works = run.works()
-        except PipelineError as error:
-            list(run.fail(error))
+        except Exception as error:
+            run.fail(error)
             return
         tiles = sum(len(work.targets[0].plan.tiling) for work in works)
         self.tell(Begun(candidate.key, opened.scene.id, tiles))
@@ -265,7 +273,7 @@ class _Line:
             family=candidate.found.family,
             reason=reason_of(error),
             message=" ".join((str(error) or type(error).__name__).split()),
-            attempts=self._attempt(candidate),
+            attempts=0 if isinstance(error, DiskFullError) else self._attempt(candidate),
         )
         self._end(candidate, outcome)
 
@@ -280,9 +288,20 @@ class _Line:
         remember(self.state, outcome)
         if outcome.status == "failed" and outcome.attempts >= self.batch.batch.attempts:
             outcome = replace(outcome, status="quarantined")
-            _move(self.batch, candidate)
+            self._put_away(candidate)
         self.outcomes[candidate.found.path] = outcome
         self.tell(Ended(outcome))
+
+    def _put_away(self, candidate: Candidate) -> None:
+        """Out of the inbox, if the configuration says where to."""
+        if self.batch.batch.quarantine is not None:
+            put_away(
+                candidate.found,
+                candidate.key,
+                Path(self.batch.batch.quarantine).absolute(),
+                inbox=self.batch.inbox,
+                others=[one.found.path for one in self.listed],
+            )
 
     def _attempt(self, candidate: Candidate) -> int:
         known = self.state.failures.get(candidate.key)
@@ -342,13 +361,3 @@ def _stands_for(batch: Batch, candidate: Candidate, opened: Opened) -> Left | No
             continue
         return Left(product, str(facts["key"]), message)
     return None
-
-
-def _move(batch: Batch, candidate: Candidate) -> None:
-    """Out of the inbox, if the configuration says where to."""
-    if batch.batch.quarantine is None:
-        return
-    folder = Path(batch.batch.quarantine).absolute()
-    with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.move(candidate.found.path, folder / candidate.found.path.name)

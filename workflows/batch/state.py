@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from pathlib import Path
 from pipeline.errors import PublishError, ResumeError
 from pipeline.journal import append_durably
 from pipeline.stage import replacing
+
+logger = logging.getLogger(__name__)
 
 PRODUCT = "product.json"
 """What a product says of itself."""
@@ -74,7 +77,7 @@ class State:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         line = {"time": now, "event": event, "key": key, **facts}
         try:
-            append_durably(self.path, json.dumps(line, ensure_ascii=False) + "\n")
+            append_durably(self.path, json.dumps(line) + "\n")
         except OSError as error:
             raise PublishError(f"cannot be written ({error.strerror})", uri=str(self.path)) from (
                 error
@@ -89,7 +92,7 @@ class State:
             if one.number >= attempts
         }
         with replacing(self.folder / "quarantine.json") as file:
-            file.write(json.dumps(listed, indent=1, ensure_ascii=False).encode())
+            file.write(json.dumps(listed, indent=1).encode())
 
     def _apply(self, line: dict[str, object]) -> None:
         key = str(line["key"])
@@ -107,7 +110,7 @@ class State:
 
 
 def read_state(folder: Path, *, mend: bool = False) -> State:
-    """The state in a folder, empty if there is none; raises ResumeError for a damaged journal.
+    """The state in a folder, empty if there is none; damaged lines are passed over.
 
     `mend` cuts off a torn last line; only who holds the lock may.
     """
@@ -122,11 +125,16 @@ def read_state(folder: Path, *, mend: bool = False) -> State:
     for number, line in enumerate(whole.splitlines(), start=1):
         try:
             state._apply(json.loads(line))
-        except (ValueError, KeyError, TypeError) as error:
-            raise ResumeError(
-                f"line {number} was damaged; remove it to go on", uri=str(state.path)
-            ) from error
+        except (ValueError, KeyError, TypeError):
+            # products say themselves what they were made of
+            logger.warning("%s: line %d was damaged and is passed over", state.path, number)
     return state
+
+
+def products(outbox: Path) -> dict[str, str]:
+    """Name of every product by its key, as the products say themselves."""
+    found = {path.parent.name: key_in(path.parent) for path in outbox.glob(f"*/{PRODUCT}")}
+    return {key: name for name, key in found.items() if key is not None}
 
 
 def key_in(product: Path) -> str | None:

@@ -20,9 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ConfigError
 from pipeline.options import ClusterOptions
+from pipeline.quiet import quiet_dask
 
 if TYPE_CHECKING:
-    from distributed import Client, SpecCluster
+    from distributed import Client, Security, SpecCluster
+
+logger = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
 THREADS_PER_PROCESS = 4
@@ -48,6 +51,9 @@ WORKER_ENVIRONMENT = {
     "GDAL_CACHEMAX": "64",
 }
 """Environment of worker processes: one thread per task, a bounded block cache (MB)."""
+
+TLS_OPTIONS = "see cluster.security, or distributed.comm.tls in Dask's configuration"
+"""Where certificates are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,18 +140,22 @@ def open_cluster(options: ClusterOptions, *, gpus: Gpus = NONE) -> Iterator[tupl
 
     Raises ConfigError for a cluster that cannot be had.
     """
-    with _quiet_dask(), _connect(options, gpus) as client:
+    import distributed  # noqa: F401 - gives loggers levels that are not for users
+
+    with quiet_dask(), _connect(options, gpus) as client:
         yield client, _shape(client, options)
 
 
 @contextmanager
 def _connect(options: ClusterOptions, gpus: Gpus) -> Iterator[Client]:
     if options.cluster == "local":
+        _refuse_security(options)
         with _local(local_shape(options, gpus=gpus), gpus) as client:
             yield client
     elif "://" in options.cluster:
-        _greet(options.cluster, options.timeout)
-        with _client(options.cluster, options) as client:
+        security = _security(options)
+        _greet(options.cluster, options.timeout, security)
+        with _client(options.cluster, options, security=security) as client:
             yield client
     else:
         with _of_class(options) as cluster, _client(cluster, options) as client:
@@ -232,13 +242,45 @@ def _gpu_worker(shape: Shape, *, device: int) -> dict[str, Any]:
     }
 
 
-def _greet(address: str, timeout: float) -> None:
-    """Raise ConfigError unless a Dask scheduler answers; `Client` waits for a mute one forever."""
+def _refuse_security(options: ClusterOptions) -> None:
+    if options.security:
+        raise ConfigError(
+            "cluster.security is for the address of a scheduler and for cluster classes; with "
+            "cluster.cluster = 'local' leave it out, or set cluster.security={}"
+        )
+
+
+def _security(options: ClusterOptions) -> Security:
+    """What TLS needs, from the options or Dask's configuration; raises ConfigError."""
     from distributed import Security
+
+    try:
+        security = Security(**options.security)
+    except (TypeError, ValueError) as error:
+        known = ", ".join(name for name in Security.__slots__ if name.startswith("tls_"))
+        raise ConfigError(f"cluster.security: {error}; it takes {known}") from error
+    named = security.get_tls_config_for_role("client")
+    for name in filter(None, (named["ca_file"], named["cert"], named["key"])):
+        if "\n" not in name and not os.path.isfile(name):
+            raise ConfigError(f"{name}, which is to be used for TLS, is no file; {TLS_OPTIONS}")
+    try:
+        security.get_connection_args("client")
+    except OSError as error:
+        raise ConfigError(
+            f"{named['cert']} and its key cannot be used for TLS ({error}); {TLS_OPTIONS}"
+        ) from error
+    return security
+
+
+def _greet(address: str, timeout: float, security: Security) -> None:
+    """Raise ConfigError unless a Dask scheduler answers; `Client` waits for a mute one forever."""
     from distributed.comm import connect
 
+    arguments = security.get_connection_args("client")
+
     async def greet() -> None:
-        arguments = Security().get_connection_args("client")
+        if address.startswith("tls://") and arguments["ssl_context"] is None:
+            raise ValueError(f"TLS takes certificates; {TLS_OPTIONS}")
         comm = await asyncio.wait_for(connect(address, timeout=timeout, **arguments), timeout)
         await comm.close()
 
@@ -253,13 +295,15 @@ def _greet(address: str, timeout: float) -> None:
 
 
 @contextmanager
-def _client(where: object, options: ClusterOptions) -> Iterator[Client]:
+def _client(
+    where: object, options: ClusterOptions, *, security: Security | None = None
+) -> Iterator[Client]:
     """A client of a scheduler's address or of a cluster, with a worker to talk to."""
     from distributed import Client
 
     name = where if isinstance(where, str) else type(where).__name__
     try:
-        client = Client(where, timeout=options.timeout)
+        client = Client(where, timeout=options.timeout, security=security)
     except (OSError, ImportError) as error:
         raise ConfigError(f"cannot work with the scheduler at {name} ({error})") from error
     with client:
@@ -284,20 +328,35 @@ def _of_class(options: ClusterOptions) -> Iterator[Any]:
             f"cluster.cluster = {options.cluster!r} is neither 'local', an address such as "
             f"tcp://host:8786, nor an importable class ({error}); is its package installed?"
         ) from error
+    secured = {"security": _security(options)} if options.security else {}
     try:
-        cluster = kind(**options.options)
-    except (TypeError, ValueError, OSError, RuntimeError, ImportError) as error:
+        cluster = kind(**options.options, **secured)
+    except Exception as error:  # each class has exceptions of its own
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(
-            f"{options.cluster} cannot be started with these options ({error}); see cluster.options"
+            f"{options.cluster} cannot be started with these options ({reason}); see "
+            "cluster.options"
         ) from error
     if not all(hasattr(cluster, verb) for verb in ("scale", "adapt", "close")):
         raise ConfigError(f"cluster.cluster = {options.cluster!r} is no class of Dask clusters")
-    with cluster:
+    with _closing(cluster):
         if options.adapt is not None:
             cluster.adapt(minimum=options.adapt[0], maximum=options.adapt[1])
         elif options.scale is not None:
             cluster.scale(options.scale)
         yield cluster
+
+
+@contextmanager
+def _closing(cluster: Any) -> Iterator[None]:
+    """Close a cluster in the end; a failure then hides neither an error nor a success."""
+    try:
+        yield
+    finally:
+        try:
+            cluster.close()
+        except Exception as error:  # also assertions, of a class whose workers never started
+            logger.warning("%s cannot be closed (%r)", type(cluster).__name__, error)
 
 
 def _shape(client: Client, options: ClusterOptions) -> Shape:
@@ -307,21 +366,3 @@ def _shape(client: Client, options: ClusterOptions) -> Shape:
     limits = [w["memory_limit"] / w["nthreads"] for w in workers if w["memory_limit"]]
     memory = int(min(limits)) if limits else local_shape(options).memory_per_thread
     return Shape(len(workers), threads, memory * threads)
-
-
-@contextmanager
-def _quiet_dask() -> Iterator[None]:
-    """Dask's own log lines about workers that come and go are not for users."""
-    import distributed  # noqa: F401 - gives several of its loggers handlers and levels of their own
-
-    names = [name for name in logging.root.manager.loggerDict if name.startswith("distributed.")]
-    loggers = [logging.getLogger(n) for n in ("distributed", "asyncio", "tornado", *names)]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        if logger.getEffectiveLevel() > logging.DEBUG:
-            logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)

@@ -99,6 +99,9 @@ class ClusterOptions:
     """Memory limit of a worker, such as '4GiB'; None: its share of this machine's."""
     options: dict[str, object] = field(default_factory=dict)
     """Keyword arguments of the cluster class."""
+    security: dict[str, str] = field(default_factory=dict)
+    """Files of TLS certificates and keys, by the names of distributed.Security: tls_ca_file,
+    tls_client_cert, tls_client_key ...; without any, Dask's own configuration is asked."""
     scale: int | None = None
     """Workers to ask a cluster class for."""
     adapt: tuple[int, int] | None = None

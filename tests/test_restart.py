@@ -255,7 +255,8 @@ def test_a_disk_that_fills_up_at_any_moment_leaves_the_old_output_and_a_way_on(
             break
         finally:
             monkeypatch.setattr(os, "fsync", sync)
-        assert target.read_bytes() == old
+        # the last sync of all is that of the folder, after the new output was put in place
+        assert target.read_bytes() == old or runs.hash_of(target) == expected
         go_on(job)
         assert runs.hash_of(target) == expected
         assert not stage_of(target).exists()

@@ -328,7 +328,7 @@ def test_a_network_starts_from_another(
         np.testing.assert_allclose(one.weight, other.weight, atol=1e-6)
     own = tmp_path / "tanh.safetensors"
     tanh = ("--set", "recipe.network=tanh", "--overwrite")
-    few = ("--set", "recipe.steps=20")
+    few = ("--set", "recipe.steps=400")
     assert espcn("train", pictures, "-o", own, *SMALL, *tanh, *few).code == 0
     again = (*options, "--set", f"recipe.start={own}")
     assert espcn("train", pictures, "-o", model, *SMALL, *again, *tanh).code == 0

@@ -10,7 +10,7 @@ from pipeline.journal import Receipt, open_journal
 from pipeline.plan import Plan
 from pipeline.sinks import load_sink
 from pipeline.sources import open_source
-from pipeline.stage import clear, is_full, is_publishing, mark_publishing
+from pipeline.stage import at_last_alone, clear, is_full, is_publishing, mark_publishing
 from pipeline.task import load_plan
 
 
@@ -46,10 +46,15 @@ def check_unchanged(plan: Plan, *stages: Path) -> None:
 
 
 def publish_on_worker(stage: str, digest: str, target: str) -> None:
-    """`publish` for a stage whose journal is complete, after a look at the input."""
+    """`publish` for a stage whose journal is complete, after a look at the input.
+
+    A worker whose scheduler died, or that was given up for lost, may still be at it: it is waited
+    for, and what it has done counts.
+    """
     plan, folder = load_plan(stage, digest), Path(stage)
-    journal = open_journal(folder / "journal.jsonl")
-    if journal is None:
-        raise DamagedStageError("the journal was damaged", uri=stage)
-    check_unchanged(plan, folder)
-    publish(folder, plan, journal.receipts, Path(target))
+    with at_last_alone(folder):
+        journal = open_journal(folder / "journal.jsonl")
+        if journal is None:
+            raise DamagedStageError("the journal was damaged", uri=stage)
+        check_unchanged(plan, folder)
+        publish(folder, plan, journal.receipts, Path(target))

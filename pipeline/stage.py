@@ -152,6 +152,14 @@ def is_publishing(stage: Path) -> bool:
     return (stage / PUBLISHING).exists()
 
 
+@contextmanager
+def at_last_alone(stage: Path) -> Iterator[None]:
+    """Wait until no other process puts this output together; `locked` keeps drivers apart only."""
+    with (stage / "plan.json").open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def clear(stage: Path) -> None:
     """Remove everything but the lock, the journal first: without it nothing is trusted."""
     (stage / "journal.jsonl").unlink(missing_ok=True)

@@ -66,10 +66,15 @@ def make_together(
 
 def missing(targets: tuple[Target, ...]) -> Iterator[Call]:
     """A call for every tile that some target lacks, in the order of the tiling."""
+    stages = [(str(t.stage), t.plan.digest) for t in targets]  # shared, and so pickled once a task
     for tile in range(len(targets[0].plan.tiling)):
-        lacking = [t for t in targets if tile not in t.journal.receipts]
-        if lacking:
-            yield Call(tile, 1, tuple((str(t.stage), t.plan.digest) for t in lacking))
+        lacking = (
+            stage
+            for stage, target in zip(stages, targets, strict=True)
+            if tile not in target.journal.receipts
+        )
+        if found := tuple(lacking):
+            yield Call(tile, 1, found)
 
 
 def keep_receipts(

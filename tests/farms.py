@@ -259,6 +259,22 @@ def seen(dask_scheduler: Any) -> tuple[list[tuple[str, str, int]], list[tuple[st
     return plugin.done, plugin.told
 
 
+def publish_slowly() -> None:
+    """On a worker: put outputs together in small steps, and take a while for each."""
+    import time
+
+    from pipeline.sinks import assembly
+
+    record = assembly._record
+
+    def late(*arguments: Any) -> None:
+        time.sleep(0.6)
+        record(*arguments)
+
+    assembly.LEAST_STEP = 2**18
+    assembly._record = late
+
+
 def fetched(dask_worker: Any) -> int:
     """On a worker: bytes that came from other workers."""
     return sum(entry["total"] for entry in dask_worker.transfer_incoming_log)

@@ -29,13 +29,16 @@ from distributed.batched import BatchedSend
 from distributed.protocol import dumps
 from farms import Farm, farm
 from runs import Ran
+from scene_files_s2 import Safe
 from test_batch import batch_of, scene, statuses
 
 import pipeline.crew
 from pipeline.cluster import open_cluster
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, TileError
 from pipeline.options import ClusterOptions
 from pipeline.scenes import Found
+from pipeline.scenes.scene import SceneOptions
+from pipeline.sinks import assembly
 from workflows.batch import opening
 from workflows.batch.job import Batch
 from workflows.batch.options import ModelsOptions
@@ -314,7 +317,11 @@ def test_no_task_is_told_more_than_a_few_kilobytes(
         Client(two.address, set_as_default=False) as client,
     ):
         client.run_on_scheduler(farms.watch)
-        run_batch(small(home, tmp_path / "out", over(two)))
+        run_batch(small(home, tmp_path / "home", over(two)))
+        many = batch_of(tmp_path, cluster=over(two), models=ModelsOptions({"*": "bicubic"}))
+        Safe("L2A", size=120).write(tmp_path / "in")
+        (outcome,) = run_batch(replace(many, scenes=SceneOptions())).scenes
+        assert (outcome.status, outcome.tiles) == ("done", 5), "five images make a product"
         done, told = client.run_on_scheduler(farms.seen)
         moved = client.run(farms.fetched)
     kinds = {key.partition("-")[0] for key, _ in told}
@@ -324,7 +331,7 @@ def test_no_task_is_told_more_than_a_few_kilobytes(
     assert len(told) == len(done)
     assert sum(graphs) < FEW_KB * len(told)
     assert sum(moved.values()) == 0
-    assert_same(tmp_path / "out", home)
+    assert_same(tmp_path / "home", home)
 
 
 # --------------------------------------------------------------- workers that come and go
@@ -392,6 +399,25 @@ def test_a_batch_whose_scheduler_is_killed_says_so_and_the_next_run_goes_on(
     summary = run_batch(again, lambda event: tiles.extend([event] * isinstance(event, Tiled)))
     assert set(statuses(summary).values()) <= {"done", "skipped"}
     assert len(tiles) <= TILES - 7, "what was made before is not made again"
+    assert_same(tmp_path / "out", home)
+
+
+def test_a_worker_that_outlives_its_scheduler_is_waited_for(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on for half a minute: with what it was publishing, beside the next run."""
+    with farm(tmp_path / "farm", "w0") as lost:
+        with Client(lost.address, set_as_default=False) as client:
+            client.wait_for_workers(1, timeout=runs.PATIENCE)
+            client.run(farms.publish_slowly)
+            client.run_on_scheduler(farms.watch, kill={"publish": 1})
+        with pytest.raises(TileError, match="connection to the Dask scheduler was lost"):
+            run_batch(small(home, tmp_path / "out", over(lost)))
+        for name in ("LEAST_STEP", "_record"):
+            monkeypatch.setattr(assembly, name, getattr(assembly, name))  # put back at the end
+        farms.publish_slowly()
+        again = small(home, tmp_path / "out", ClusterOptions(workers=0, threads=2))
+        assert set(statuses(run_batch(again)).values()) == {"done"}
     assert_same(tmp_path / "out", home)
 
 

@@ -24,8 +24,8 @@ import pipeline.crew
 from pipeline.cluster import open_cluster
 from pipeline.errors import ConfigError, TileError
 from pipeline.options import ClusterOptions
-from pipeline.task import Call
 from pipeline.stage import stage_of
+from pipeline.task import Call
 from workflows import upscale as story
 from workflows.upscale import Progress, Started
 

@@ -34,11 +34,12 @@ from pipeline.stage import discard, is_full, replacing, stage_of, sync_directory
 from pipeline.task import Target
 from pipeline.work import Errand, Work
 from workflows.batch.candidates import Candidate
+from workflows.batch.finishing import finish_on_worker, put_down
 from workflows.batch.job import Batch
 from workflows.batch.keys import recipe_of
 from workflows.batch.opening import Opened, Part
 from workflows.batch.outcome import Check, SceneOutcome, Status
-from workflows.batch.product import Finished, Made, MadeAsset, finish_product
+from workflows.batch.product import Finished, Made, MadeAsset
 from workflows.batch.state import PRODUCT, State, key_in
 from workflows.staging import mend, opened
 
@@ -107,18 +108,26 @@ class SceneRun:
             key=self.candidate.key,
             options=recipe_of(self.batch),
             scene=self.opening.scene,
-            assets=tuple(
-                MadeAsset(part.asset, plan, path)
-                for part in self.opening.parts
-                for path, plan in part.prepared.plans
-            ),
+            assets=(),
             made=datetime.now(UTC).isoformat(timespec="seconds"),
         )
+        try:
+            images = put_down(
+                self.work,
+                (
+                    MadeAsset(part.asset, plan, path)
+                    for part in self.opening.parts
+                    for path, plan in part.prepared.plans
+                ),
+            )
+        except OSError as error:
+            self.fail(_cannot(error, "be finished", self.work))
+            return
         upscalers = {part.asset.key: part.prepared.upscaler for part in self.opening.parts}
         yield Errand(
             f"finish-{self.candidate.key[:16]}",
-            finish_product,
-            (self.folder, made, self.batch.checks, upscalers),
+            finish_on_worker,
+            (self.folder, made, images, self.batch.checks, upscalers),
             self._finish,
             self.fail,
         )
@@ -146,8 +155,7 @@ class SceneRun:
         except PublishError as error:
             return self.fail(error)
         except OSError as error:
-            kind = DiskFullError if is_full(error) else PublishError
-            return self.fail(kind(f"cannot land ({error.strerror})", uri=str(self.batch.outbox)))
+            return self.fail(_cannot(error, "land", self.batch.outbox))
         self.landed = True
         self._end()
         return ()
@@ -343,6 +351,12 @@ def _mark(work: Path, target: Target) -> None:
     found = _published(work) | {target.path.name: target.plan.digest}
     with replacing(work / MARK) as file:
         file.write(json.dumps(found).encode())
+
+
+def _cannot(error: OSError, what: str, place: Path) -> PublishError:
+    """That a product cannot be finished, or land."""
+    kind = DiskFullError if is_full(error) else PublishError
+    return kind(f"cannot {what} ({error.strerror})", uri=str(place))
 
 
 def _refused(wrong: list[Check]) -> PublishError:

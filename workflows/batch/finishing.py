@@ -1,0 +1,51 @@
+"""Finishing a product on a worker: plans are kilobytes, so they wait in files and do not travel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipeline.kernel import Upscaler
+from pipeline.scenes.scene import Asset
+from pipeline.serial import to_json
+from pipeline.stage import write_durably
+from pipeline.task import load_plan
+from workflows.batch.options import CheckOptions
+from workflows.batch.product import Finished, Made, MadeAsset, finish_product
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What `MadeAsset` is, but for the plan."""
+
+    asset: Asset
+    """What it was made of."""
+    plan: tuple[str, str]
+    """Directory and digest of its plan."""
+    target: Path
+    """Where it lies."""
+
+
+def put_down(work: Path, made: Iterable[MadeAsset]) -> tuple[Image, ...]:
+    """Images whose plans are written below a scene's work folder; raises OSError."""
+    images = []
+    for one in made:
+        place = work / "plans" / one.plan.digest
+        place.mkdir(parents=True, exist_ok=True)
+        write_durably(place / "plan.json", json.dumps(to_json(one.plan)).encode())
+        images.append(Image(one.asset, (str(place), one.plan.digest), one.target))
+    return tuple(images)
+
+
+def finish_on_worker(
+    folder: Path,
+    made: Made,
+    images: tuple[Image, ...],
+    limits: CheckOptions,
+    upscalers: Mapping[str, Upscaler],
+) -> Finished:
+    """`finish_product` of what is made without its assets, and of those apart."""
+    assets = tuple(MadeAsset(one.asset, load_plan(*one.plan), one.target) for one in images)
+    return finish_product(folder, replace(made, assets=assets), limits, upscalers)

@@ -436,7 +436,7 @@ def check_first_night(server: Server, first: Any, log: Path) -> None:
     assert rows["one"]["status"] == "done"
     assert rows["one"]["product"] == "one_SR"
     assert (rows["broken.tif"]["status"], rows["broken.tif"]["reason"]) == ("failed", "unreadable")
-    assert "cannot land" in rows["stuck"]["message"]
+    assert "is the name of something else" in rows["stuck"]["message"]
     logs = server.ask("/logs/filter", logs={"flow_run_id": {"any_": [first["id"]]}})
     lines = [line["message"] for line in logs]
     assert any("4 of 4 scenes to make" in line for line in lines)

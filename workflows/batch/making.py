@@ -13,7 +13,7 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -40,7 +40,7 @@ from workflows.batch.keys import recipe_of
 from workflows.batch.opening import Opened, Part
 from workflows.batch.outcome import Check, SceneOutcome, Status
 from workflows.batch.product import Finished, Made, MadeAsset
-from workflows.batch.state import PRODUCT, State, key_in
+from workflows.batch.state import PRODUCT, State, key_in, products_of
 from workflows.staging import mend, opened
 
 REPLACED = "replaced"
@@ -310,13 +310,6 @@ def reason_of(error: BaseException | None) -> Reason:
     if isinstance(error, PipelineError) and error.exit_code == SceneError.exit_code:
         return "unreadable"
     return "failed"
-
-
-def products_of(outbox: Path, name: str = "*") -> Iterator[tuple[str, dict[str, object]]]:
-    """(name, what it says of itself) of every product, or of one."""
-    for path in sorted(outbox.glob(f"{name}/{PRODUCT}")):
-        with suppress(OSError, ValueError):
-            yield path.parent.name, json.loads(path.read_text())
 
 
 def restore(batch: Batch) -> None:

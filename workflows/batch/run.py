@@ -30,11 +30,11 @@ from pipeline.work import Work
 from workflows.batch.candidates import Candidate, candidates
 from workflows.batch.catalog import update_catalog
 from workflows.batch.job import Batch
-from workflows.batch.making import SceneRun, products_of, reason_of, remember, restore
+from workflows.batch.making import SceneRun, reason_of, remember, restore
 from workflows.batch.opening import Doorman, Opened
 from workflows.batch.outcome import RunSummary, SceneOutcome
 from workflows.batch.quarantine import put_away, take_back
-from workflows.batch.state import Left, State, holding
+from workflows.batch.state import Left, State, holding, products_of, read_state
 from workflows.report import versions_of
 
 AHEAD = 2
@@ -90,9 +90,7 @@ Event = Planned | Begun | Tiled | Ended
 
 
 def plan_batch(batch: Batch, *, retry: bool = False, settled: bool = False) -> list[Candidate]:
-    """What a run would do; changes nothing but what `retry` lets off. Raises PipelineError."""
-    from workflows.batch.state import read_state
-
+    """What a run would do; changes nothing. Raises PipelineError."""
     return candidates(batch, read_state(batch.state), settled=settled, retry=retry)
 
 

@@ -15,7 +15,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -131,19 +131,29 @@ def read_state(folder: Path, *, mend: bool = False) -> State:
     return state
 
 
+def products_of(outbox: Path, name: str = "*") -> Iterator[tuple[str, dict[str, object]]]:
+    """(name, what it says of itself) of every product, or of one."""
+    for path in sorted(outbox.glob(f"{name}/{PRODUCT}")):
+        with suppress(OSError, ValueError):
+            yield path.parent.name, json.loads(path.read_text())
+
+
 def products(outbox: Path) -> dict[str, str]:
     """Name of every product by its key, as the products say themselves."""
-    found = {path.parent.name: key_in(path.parent) for path in outbox.glob(f"*/{PRODUCT}")}
-    return {key: name for name, key in found.items() if key is not None}
+    return {str(facts["key"]): name for name, facts in products_of(outbox) if _has_key(facts)}
 
 
 def key_in(product: Path) -> str | None:
     """The key that a product was made by, if it is there."""
     try:
-        found = json.loads((product / PRODUCT).read_text())
-        return str(found["key"])
-    except (OSError, ValueError, KeyError, TypeError):
+        facts = json.loads((product / PRODUCT).read_text())
+    except (OSError, ValueError):
         return None
+    return str(facts["key"]) if _has_key(facts) else None
+
+
+def _has_key(facts: object) -> bool:
+    return isinstance(facts, dict) and "key" in facts
 
 
 @contextmanager

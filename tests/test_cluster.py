@@ -18,6 +18,7 @@ import psutil
 import pytest
 import runs
 from distributed import Client, LocalCluster
+from farms import process
 
 import espcn
 import pipeline.crew
@@ -30,6 +31,7 @@ from workflows import upscale as story
 from workflows.upscale import Progress, Started
 
 TILES = 16
+PYTHON = (sys.executable, "-m")
 
 
 @dataclass
@@ -37,30 +39,11 @@ class Farm:
     """A scheduler and workers on loopback, each a process."""
 
     address: str
-    scheduler: subprocess.Popen[str]
-    workers: list[subprocess.Popen[str]]
+    scheduler: subprocess.Popen[bytes]
+    workers: list[subprocess.Popen[bytes]]
 
     def options(self, **changes: object) -> ClusterOptions:
         return replace(ClusterOptions(self.address, timeout=30), **changes)
-
-
-@contextmanager
-def process(log: Path, *command: str) -> Iterator[subprocess.Popen[str]]:
-    """A Dask process that ends with the block, by its pid."""
-    environment = os.environ | {"PYTHONPATH": f"{runs.HERE}{os.pathsep}{runs.HERE.parent}"}
-    with log.open("w") as file:
-        started = subprocess.Popen(
-            [sys.executable, "-m", *command], env=environment, stdout=file, stderr=file, text=True
-        )
-        try:
-            yield started
-        finally:
-            started.terminate()
-            try:
-                started.wait(10)
-            except subprocess.TimeoutExpired:
-                started.kill()
-                started.wait()
 
 
 @contextmanager
@@ -69,8 +52,9 @@ def farm(folder: Path, workers: int) -> Iterator[Farm]:
         file = folder / "scheduler.json"
         scheduler = stack.enter_context(
             process(
-                folder / "scheduler.log", "distributed.cli.dask_scheduler", "--host", "127.0.0.1",
-                "--port", "0", "--no-dashboard", "--scheduler-file", str(file),
+                folder / "scheduler.log", *PYTHON, "distributed.cli.dask_scheduler",
+                "--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0",
+                "--scheduler-file", str(file),
             )
         )  # fmt: skip
         # it is there for a moment before it is written
@@ -81,7 +65,7 @@ def farm(folder: Path, workers: int) -> Iterator[Farm]:
         crew = [
             stack.enter_context(
                 process(
-                    folder / f"worker{i}.log", "distributed.cli.dask_worker", address,
+                    folder / f"worker{i}.log", *PYTHON, "distributed.cli.dask_worker", address,
                     "--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1",
                     "--death-timeout", "10", "--local-directory", str(folder / f"space{i}"),
                 )

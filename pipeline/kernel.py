@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.fill import fill_nearest
 from pipeline.profile import Profile
-from pipeline.radiometry import Cut, Mask, Pixels, Radiometry, as_code, replicate, validity
+from pipeline.radiometry import Cuts, Mask, Pixels, Radiometry, as_code, replicate, validity
 from pipeline.tiling import Tile, Tiling, Window
 
 STRIP = 256
@@ -156,9 +156,7 @@ def _infer(
             into = fine[band][target]
             for strip, cuts in _sub_pixels(planes, part.within(ground)):
                 values = radiometry.from_network(strip, band=band)
-                for cut, places in cuts:
-                    kept = None if keep is None else keep[places]
-                    clipped += values.write(cut, into[places], keep=kept)
+                clipped += values.write(cuts, into, keep=keep)
     for band, keep in exact.items():
         if keep is not None:
             _copy_where(keep, _nearest(tiling, tile, pixels[band]), into=fine[band])
@@ -174,7 +172,7 @@ def _copy_where(keep: Mask, values: Pixels, *, into: Pixels) -> None:
 
 def _sub_pixels(
     planes: NDArray[np.float32], window: Window
-) -> Iterator[tuple[NDArray[np.float32], list[tuple[Cut, tuple[slice, slice]]]]]:
+) -> Iterator[tuple[NDArray[np.float32], Cuts]]:
     """What planes (R, R, y, x) hold of a window of fine pixels: strips (R, y, x) of one piece that
     stay in the cache, and where in a strip are which of the window's pixels.
 
@@ -188,7 +186,7 @@ def _sub_pixels(
         top, bottom = max(window.y, y * side), min(window.stop_y, (y + STRIP) * side)
         rows, row_places = _every(side, i, top, bottom, origin=window.y)
         own = slice(rows.start - y, rows.stop - y)
-        cuts: list[tuple[Cut, tuple[slice, slice]]] = [
+        cuts: Cuts = [
             ((j, own, columns), (row_places, column_places))
             for j, (columns, column_places) in enumerate(across)
             if rows.stop > rows.start and columns.stop > columns.start

@@ -39,13 +39,14 @@ def keep_freed_memory() -> None:
     mallopt(MMAP_THRESHOLD, MAPPED)
 
 
-def scratch(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """An array that is overwritten by the thread's next call; what it holds is undefined.
+def scratch(use: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """An array that the thread's next call for the same use overwrites; it holds anything.
 
     Tiles are larger than what the heap keeps: without this each would be mapped and zeroed anew.
+    Blocks come in dozens, and one that is in the cache already is written faster.
     """
     size = math.prod(shape) * dtype.itemsize
-    buffer = getattr(_kept, "buffer", None)
-    if buffer is None or buffer.nbytes < size:
-        buffer = _kept.buffer = np.empty(size, np.uint8)
-    return np.asarray(buffer[:size].view(dtype).reshape(shape))
+    buffers: dict[str, NDArray[np.uint8]] = _kept.__dict__
+    if use not in buffers or buffers[use].nbytes < size:
+        buffers[use] = np.empty(size, np.uint8)
+    return np.asarray(buffers[use][:size].view(dtype).reshape(shape))

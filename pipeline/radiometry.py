@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -17,8 +18,8 @@ Pixels = NDArray[Any]
 """(band, y, x) or (y, x) in the source's data type, which is known at run time only."""
 Mask = NDArray[np.bool_]
 """True where a pixel is valid."""
-Cut = tuple[int | slice, ...]
-"""Which values of an array."""
+Cuts = Sequence[tuple[tuple[int | slice, ...], tuple[slice, slice]]]
+"""Which values of an array, and the places that they have in another."""
 
 SUPPORTED = (
     *("uint8", "int8", "uint16", "int16", "uint32", "int32"),
@@ -93,12 +94,13 @@ class Radiometry:
 class Restored(Protocol):
     """Values on the way to the output's data type."""
 
-    def write(self, cut: Cut, into: Pixels, *, keep: Mask | None = None) -> int:
-        """Write a cut (y, x) into an array of the output's type; how many values did not fit.
+    def write(self, cuts: Cuts, into: Pixels, *, keep: Mask | None = None) -> int:
+        """Write cuts (y, x) to their places in an array of the output's type (y, x).
 
-        Rounded to nearest and clipped to the data type only. A value that would read as nodata
-        moves by the smallest step. What is to `keep` its source's value is not counted; whoever
-        knows it writes it afterwards. A cut is written once.
+        Returns how many values did not fit: they are rounded to nearest and clipped to the data
+        type only. A value that would read as nodata moves by the smallest step. Where `keep`, of
+        the shape of `into`, is true, the source's value is wanted: nothing is counted there, and
+        whoever knows it writes it afterwards. A cut is written once.
         """
 
 
@@ -115,28 +117,35 @@ class Short:
     nodata: float | None
     """Value of invalid pixels."""
 
-    def write(self, cut: Cut, into: Pixels, *, keep: Mask | None = None) -> int:
+    def write(self, cuts: Cuts, into: Pixels, *, keep: Mask | None = None) -> int:
         """`round_to` and `avoid_nodata` in a third of the passes."""
-        bits, nodata, (low, high) = self.bits[cut], self.nodata, self.extremes
+        bits, nodata, (low, high) = self.bits, self.nodata, self.extremes
         first, last = _extremes(self.dtype)
+        clipped = 0
+        if low < first or high > last:
+            clipped = sum(self._beyond(cut, None if keep is None else keep[p]) for cut, p in cuts)
         # nodata at either end of the range is avoided by ending one step before it
         ends = first + (nodata == first), last - (nodata == last)
-        clipped = 0
-        if low < ends[0] or high > ends[1]:
-            if keep is not None:
-                np.copyto(bits, MAGIC_BITS, where=keep)
-            if low < first:
-                clipped += int(np.count_nonzero(bits < MAGIC_BITS + first))
-            if high > last:
-                clipped += int(np.count_nonzero(bits > MAGIC_BITS + last))
-            np.clip(bits, MAGIC_BITS + ends[0], MAGIC_BITS + ends[1], out=bits)
+        if low < ends[0]:
+            np.maximum(bits, MAGIC_BITS + ends[0], out=bits)
+        if high > ends[1]:
+            np.minimum(bits, MAGIC_BITS + ends[1], out=bits)
         # the low bits of a sum are those of the value, in two's complement
         step = bits.itemsize // self.dtype.itemsize
         low_bits = bits.view(self.dtype)[..., LOWEST[step] :: step]
-        np.copyto(into, low_bits)
+        for cut, places in cuts:
+            into[places] = low_bits[cut]
         if nodata is not None and max(low, ends[0]) <= nodata <= min(high, ends[1]):
-            avoid_nodata(into, nodata)
+            for _, places in cuts:
+                avoid_nodata(into[places], nodata)
         return clipped
+
+    def _beyond(self, cut: tuple[int | slice, ...], keep: Mask | None) -> int:
+        """How many values of a cut the data type cannot hold, but for those to keep."""
+        first, last = _extremes(self.dtype)
+        bits = self.bits[cut]
+        beyond = (bits < MAGIC_BITS + first) | (bits > MAGIC_BITS + last)
+        return int(np.count_nonzero(beyond if keep is None else beyond & ~keep))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,16 +159,18 @@ class Wide:
     nodata: float | None
     """Value of invalid pixels."""
 
-    def write(self, cut: Cut, into: Pixels, *, keep: Mask | None = None) -> int:
+    def write(self, cuts: Cuts, into: Pixels, *, keep: Mask | None = None) -> int:
         """By way of `round_to` and `avoid_nodata`."""
-        values, clipped = self.values[cut], 0
-        if keep is not None:
-            np.copyto(values, 0, where=keep)
-        if self.dtype.kind == "f":
-            into[:] = values
-        else:
-            clipped = round_to(values, into=into)
-        avoid_nodata(into, self.nodata)
+        clipped = 0
+        for cut, places in cuts:
+            values = self.values[cut]
+            if keep is not None:
+                np.copyto(values, 0, where=keep[places])
+            if self.dtype.kind == "f":
+                into[places] = values
+            else:
+                clipped += round_to(values, into=into[places])
+            avoid_nodata(into[places], self.nodata)
         return clipped
 
 

@@ -65,7 +65,7 @@ def make_tile(call: Call, upscaler: Upscaler) -> tuple[Receipt, ...]:
         pixels, mask = source.read(window), source.mask(window)
         read = time.perf_counter()
         recipe = Recipe(plan.profile, plan.tiling, plan.radiometry, upscaler)
-        room = scratch((len(pixels), *tile.write.shape), pixels.dtype)
+        room = scratch("tile", (len(pixels), *tile.write.shape), pixels.dtype)
         fine = upscale_tile(recipe, tile, pixels, mask, into=room)
         inferred = time.perf_counter()
         statistics = measure(fine.pixels, fine.valid) if plan.output.statistics else ()

@@ -17,7 +17,7 @@ from pipeline.pyramid import BLOCK, halve, level_shapes, levels_within
 from pipeline.radiometry import Radiometry, as_code, avoid_nodata, round_to
 from pipeline.statistics import add_up, measure
 
-WHOLE = slice(None)
+WHOLE = [((slice(None),), (slice(None), slice(None)))]
 """All rows."""
 
 masks = arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, max_side=14))
@@ -84,7 +84,7 @@ def test_what_a_network_says_becomes_the_nearest_value_that_is_not_nodata(
         step = -1 if nodata == info.max else 1
         clipped[clipped == nodata] += step
     radiometry = Radiometry(dtype, 1.0, (centre,), nodata=nodata)
-    assert radiometry.from_network(values, band=0).write((WHOLE,), into) == (
+    assert radiometry.from_network(values, band=0).write(WHOLE, into) == (
         np.count_nonzero((nearest < info.min) | (nearest > info.max))
     )
     np.testing.assert_array_equal(into, clipped)
@@ -106,7 +106,7 @@ def test_values_survive_the_way_to_the_network_and_back(
     light = radiometry.to_network(pixels, band=0)
     assert light.dtype == np.float32
     back = np.zeros_like(pixels)
-    clipped = radiometry.from_network(light, band=0).write((WHOLE,), back)
+    clipped = radiometry.from_network(light, band=0).write(WHOLE, back)
     assert back.tolist() == pixels.tolist()
     assert clipped == 0
 
@@ -117,7 +117,7 @@ def test_a_range_is_mapped_linearly_and_values_beyond_it_survive() -> None:
     light = radiometry.to_network(pixels, band=0)
     np.testing.assert_allclose(light, [[0, 0.5, 1, 2]])
     back = np.zeros_like(pixels)
-    radiometry.from_network(light, band=0).write((WHOLE,), back)
+    radiometry.from_network(light, band=0).write(WHOLE, back)
     assert back.tolist() == pixels.tolist()
 
 

@@ -27,7 +27,11 @@ test: $(STAMP)
 
 test-system:
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium systemd iproute2
+	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+		chromium systemd iproute2 dicom3tools dcmtk \
+		orthanc orthanc-dicomweb orthanc-wsi orthanc-gdcm openslide-tools
+	@# Debian starts the PACS that it installs; the tests start one of their own, on loopback
+	systemctl disable --quiet --now orthanc.service || true
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -106,7 +106,9 @@ def fates(profile: Profile, provenance: Provenance) -> tuple[Fate, ...]:
     """What becomes of the metadata of `profile` in a format that can hold all of it."""
     return (
         *_georef_fates(profile, provenance.scale),
+        *([Fate("frames", "kept", str(profile.frames))] if profile.frames > 1 else []),
         Fate("data type", "kept", profile.dtype),
+        *([Fate("limits of values", "kept", _limits(profile))] if profile.limits else []),
         *([Fate("bits a sample", "changed", _all_bits(profile))] if profile.bits else []),
         *([Fate("nodata", "kept", f"{profile.nodata}")] if profile.nodata is not None else []),
         *([_mask_fate(profile)] if profile.mask else []),
@@ -125,6 +127,11 @@ def _mask_fate(profile: Profile) -> Fate:
 
 def _all_bits(profile: Profile) -> str:
     return f"{profile.bits} to {8 * np.dtype(profile.dtype).itemsize}: values beyond are not cut"
+
+
+def _limits(profile: Profile) -> str:
+    low, high = profile.limits or (0, 0)
+    return f"{low} to {high}"
 
 
 def _georef_fates(profile: Profile, scale: int) -> list[Fate]:

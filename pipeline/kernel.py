@@ -98,10 +98,12 @@ class Fine:
     """Values that did not fit the data type."""
 
 
-def make_tiling(height: int, width: int, upscaler: Upscaler, *, side: int) -> Tiling:
+def make_tiling(
+    height: int, width: int, upscaler: Upscaler, *, side: int, frames: int = 1
+) -> Tiling:
     """The tiling that suits the network: its halo, and its grid of blocks where it needs one."""
     align = upscaler.block if upscaler.fixed else 1
-    return Tiling(height, width, upscaler.scale, side, halo=upscaler.halo, align=align)
+    return Tiling(height, width, upscaler.scale, side, upscaler.halo, align, frames)
 
 
 def upscale_tile(

@@ -18,8 +18,11 @@ class SourceOptions:
 
     bands: tuple[int, ...] | None = None
     """1-based numbers of the bands to take, in that order; None for all."""
-    drivers: tuple[str, ...] = ("GTiff", "COG", "JP2OpenJPEG", "VRT", "PNG", "JPEG", "Zarr")
-    """GDAL drivers (and Zarr) that may open a file; anything else is refused."""
+    drivers: tuple[str, ...] = (
+        *("GTiff", "COG", "JP2OpenJPEG", "VRT", "PNG", "JPEG"),
+        *("Zarr", "DICOM"),
+    )
+    """GDAL drivers (and Zarr, DICOM) that may open a file; anything else is refused."""
     remote: bool = False
     """Whether URLs and GDAL's /vsi paths may be opened."""
     categorical: Literal["refuse", "nearest", "light"] = "refuse"
@@ -28,6 +31,8 @@ class SourceOptions:
     """Value that marks invalid pixels, where the file does not say or says it wrong."""
     max_pixels: int = 10**11
     """Most pixels (rows x columns) that a header may claim."""
+    spacing: Literal["refuse", "warn"] = "refuse"
+    """DICOM whose pixels have no size, or size 0: refuse, or go on with a warning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,14 @@ class OutputOptions:
     """Version of the Zarr specification."""
     zarr_sharded: bool = True
     """Whether Zarr v3 arrays are sharded (one object per tile and level)."""
+    syntax: Literal["same", "uncompressed", "rle", "jpeg2000", "htj2k", "jpeg"] = "same"
+    """Transfer syntax of DICOM outputs. same: uncompressed; of slides jpeg where the source was lossy,
+    else jpeg2000, which is lossless here. jpeg: baseline, for slides of 8 bits."""
+    deidentify: bool = False
+    """Whether DICOM outputs lose what tells whom they show: basic profile of PS3.15. Text that is
+    burned into the pixels is not touched."""
+    private_tags: tuple[str, ...] = ()
+    """Creators whose private attributes DICOM outputs keep; all others are dropped."""
 
     def method(self, *, categorical: bool) -> Method | None:
         """The overview method, or None for no overviews."""

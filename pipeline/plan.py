@@ -21,6 +21,8 @@ from pipeline.tiling import Tiling
 
 CPU_SIDE, GPU_SIDE = 2048, 4096
 """Usual sides of a tile in fine pixels."""
+FLAT = ("png", "dicom")
+"""Formats without overviews."""
 NETWORK_CHANNELS = 64 + 64 + 32
 """Feature maps that an ESPCN holds at once, in float32."""
 
@@ -68,7 +70,7 @@ class Plan:
     def levels(self) -> tuple[tuple[int, int], ...]:
         """(height, width) of full resolution and of every overview."""
         shapes = level_shapes(*self.tiling.shape)
-        return shapes if self.method else shapes[:1]
+        return shapes if self.method and self.format not in FLAT else shapes[:1]
 
     @property
     def tile_levels(self) -> int:
@@ -106,7 +108,9 @@ def choose_side(
         unit = BLOCK
     sides = [side for side in range(unit, max(usual, unit) + 1, unit) if _handy(side // unit)]
     for side in reversed(sides):
-        tiling = make_tiling(profile.height, profile.width, upscaler, side=side)
+        tiling = make_tiling(
+            profile.height, profile.width, upscaler, side=side, frames=profile.frames
+        )
         small = side == sides[0]
         if tile_bytes(profile, tiling) > memory and not small:
             continue

@@ -87,11 +87,20 @@ class Profile:
     """RGBA by value for palette images."""
     block: tuple[int, int] = (1, 1)
     """(height, width) of the blocks that the file is stored in."""
+    frames: int = 1
+    """Images of that size, one behind the other: slices of a series, frames of a film."""
+    limits: tuple[int, int] | None = None
+    """Smallest and largest value that a sample may hold, where the data type holds more."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(bands, height, width)."""
         return (len(self.bands), self.height, self.width)
+
+    @property
+    def medical(self) -> bool:
+        """Whether it is of a patient: outputs are of other formats, and say nothing of whom."""
+        return self.driver == "DICOM"
 
     @property
     def light(self) -> tuple[int, ...]:
@@ -105,5 +114,6 @@ class Profile:
 
     @property
     def nbytes(self) -> int:
-        """Size of all pixels, uncompressed."""
-        return int(np.prod(self.shape, dtype=object)) * np.dtype(self.dtype).itemsize
+        """Size of all pixels of all frames, uncompressed."""
+        pixels = self.frames * int(np.prod(self.shape, dtype=object))
+        return pixels * np.dtype(self.dtype).itemsize

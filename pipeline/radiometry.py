@@ -54,6 +54,13 @@ class Radiometry:
     """Value of invalid pixels."""
     saturated: float | None = None
     """Value that comes back exactly wherever the source holds it."""
+    limits: tuple[int, int] | None = None
+    """Smallest and largest value of an output of integers; None for all that the type holds."""
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """Smallest and largest integer that the output may hold; raises ValueError for floats."""
+        return self.limits or _extremes(np.dtype(self.dtype))
 
     def to_network(self, pixels: Pixels, *, band: int) -> NDArray[np.float32]:
         """One band (y, x) as centred float32; wide types are centred before they are rounded."""
@@ -78,7 +85,8 @@ class Radiometry:
                 wide *= wide.dtype.type(self.gain)
             if centre:
                 wide += wide.dtype.type(centre)
-            return Wide(wide, dtype, self.nodata)
+            ends = None if dtype.kind == "f" else self.ends
+            return Wide(wide, ends, self.nodata)
         if self.gain != 1:
             light *= np.float32(self.gain)
         if centre % 1 or abs(centre) > LARGEST_CENTRE:
@@ -88,7 +96,7 @@ class Radiometry:
         light += MAGIC + np.float32(centre)
         bits = light.view(np.int32)
         extremes = int(bits.min()) - MAGIC_BITS, int(bits.max()) - MAGIC_BITS
-        return Short(bits, extremes, dtype, self.nodata)
+        return Short(bits, extremes, dtype, self.ends, self.nodata)
 
 
 class Restored(Protocol):
@@ -114,13 +122,15 @@ class Short:
     """The smallest and the largest value, whatever is cut."""
     dtype: np.dtype[Any]
     """Of the output."""
+    ends: tuple[int, int]
+    """The smallest and the largest value that it may hold."""
     nodata: float | None
     """Value of invalid pixels."""
 
     def write(self, cuts: Cuts, into: Pixels, *, keep: Mask | None = None) -> int:
         """`round_to` and `avoid_nodata` in a third of the passes."""
         bits, nodata, (low, high) = self.bits, self.nodata, self.extremes
-        first, last = _extremes(self.dtype)
+        first, last = self.ends
         clipped = 0
         if low < first or high > last:
             clipped = sum(self._beyond(cut, None if keep is None else keep[p]) for cut, p in cuts)
@@ -142,7 +152,7 @@ class Short:
 
     def _beyond(self, cut: tuple[int | slice, ...], keep: Mask | None) -> int:
         """How many values of a cut the data type cannot hold, but for those to keep."""
-        first, last = _extremes(self.dtype)
+        first, last = self.ends
         bits = self.bits[cut]
         beyond = (bits < MAGIC_BITS + first) | (bits > MAGIC_BITS + last)
         return int(np.count_nonzero(beyond if keep is None else beyond & ~keep))
@@ -154,8 +164,8 @@ class Wide:
 
     values: NDArray[np.floating]
     """float32 for float32, else float64."""
-    dtype: np.dtype[Any]
-    """Of the output."""
+    ends: tuple[int, int] | None
+    """The smallest and the largest value of an output of integers; None for floats."""
     nodata: float | None
     """Value of invalid pixels."""
 
@@ -166,11 +176,11 @@ class Wide:
             values = self.values[cut]
             if keep is not None:
                 np.copyto(values, 0, where=keep[places])
-            if self.dtype.kind == "f":
+            if self.ends is None:
                 into[places] = values
             else:
-                clipped += round_to(values, into=into[places])
-            avoid_nodata(into[places], self.nodata)
+                clipped += round_to(values, self.ends, into=into[places])
+            avoid_nodata(into[places], self.nodata, highest=self.ends and self.ends[1])
         return clipped
 
 
@@ -180,36 +190,38 @@ def _extremes(dtype: np.dtype[Any]) -> tuple[int, int]:
     return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
 
 
-def round_to(values: NDArray[np.floating], *, into: Pixels) -> int:
-    """Write the nearest integers (halves to even) into `into`; how many it could not hold.
+def round_to(values: NDArray[np.floating], ends: tuple[int, int], *, into: Pixels) -> int:
+    """Write the nearest integers (halves to even) into `into`; how many lie beyond `ends`.
 
-    Those become the nearest that it can. Overwrites `values`.
+    Those become the nearest end. Overwrites `values`.
     """
-    info = np.iinfo(into.dtype)
     rounded = np.rint(values, out=values)
-    clipped = int(np.count_nonzero((rounded < info.min) | (rounded > info.max)))
+    clipped = int(np.count_nonzero((rounded < ends[0]) | (rounded > ends[1])))
     if clipped:
-        np.clip(rounded, info.min, info.max, out=rounded)
+        np.clip(rounded, *ends, out=rounded)
     np.copyto(into, rounded, casting="unsafe")
     return clipped
 
 
-def avoid_nodata(pixels: Pixels, nodata: float | None) -> Pixels:
-    """Valid pixels that happen to equal nodata, moved by the smallest step; in place."""
+def avoid_nodata(pixels: Pixels, nodata: float | None, *, highest: int | None = None) -> Pixels:
+    """Valid pixels that happen to equal nodata, moved by the smallest step; in place.
+
+    `highest` is the largest integer that may be used, if not all are.
+    """
     code = as_code(nodata, pixels.dtype)
     if code is None or code != code:
         return pixels
     hit = pixels == code
     if hit.any():
-        pixels[hit] = _neighbour(code)
+        pixels[hit] = _neighbour(code, highest)
     return pixels
 
 
-def _neighbour(code: Any) -> Any:
+def _neighbour(code: Any, highest: int | None) -> Any:
     """The nearest other value of the same data type: towards zero for floats, else upwards."""
     if code.dtype.kind == "f":
         return np.nextafter(code, code.dtype.type(0 if code else 1))
-    step = -1 if int(code) == np.iinfo(code.dtype).max else 1
+    step = -1 if int(code) in (highest, np.iinfo(code.dtype).max) else 1
     return code.dtype.type(int(code) + step)
 
 

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -46,21 +45,21 @@ def measure_room(plan: Plan, source: Source) -> Room:
     """What an output will take; reads the windows that were surveyed."""
     sample = len(plan.profile.bands) * np.dtype(plan.profile.dtype).itemsize
     mask = 1 / 8 if plan.profile.mask else 0
-    output = _pixels(plan) * (sample * _ratio(plan, source) + mask)
+    pixels = plan.tiling.frames * _pixels(plan)
+    output = pixels * (sample * _ratio(plan, source) + mask)
     return Room(int(output), int(output * STAGING) + APART)
 
 
 def _pixels(plan: Plan) -> int:
     """Of all levels that are written; blocks are whole ones, and empty space may not shrink."""
-    levels = plan.levels[: 1 if plan.format == "png" else None]
-    if not _is_packed(plan):
-        return sum(math.prod(blocks(shape)) * BLOCK**2 for shape in levels)
-    return sum(math.prod(shape) for shape in levels)
+    if plan.format == "dicom" or _is_packed(plan):
+        return sum(math.prod(shape) for shape in plan.levels)
+    return sum(math.prod(blocks(shape)) * BLOCK**2 for shape in plan.levels)
 
 
 def _is_packed(plan: Plan) -> bool:
-    """Whether pixels are compressed."""
-    return plan.format == "png" or plan.output.compress != "none"
+    """Whether pixels are compressed; the frames of DICOM may be, but by how much is not known."""
+    return plan.format != "dicom" and (plan.format == "png" or plan.output.compress != "none")
 
 
 def _ratio(plan: Plan, source: Source) -> float:
@@ -72,8 +71,8 @@ def _ratio(plan: Plan, source: Source) -> float:
         return 1.0
     scheme = codec("deflate" if plan.format == "png" else plan.output.compress)
     worst = 0.0
-    for _, windows in groupby(probes(plan.profile), key=attrgetter("y")):
-        pixels = np.concatenate([source.read(window) for window in windows], axis=2)
+    for _, row in groupby(probes(plan.profile), key=lambda probe: probe[1].y):
+        pixels = np.concatenate([source.read(window, frame) for frame, window in row], axis=2)
         packed = len(encode_block(pixels, scheme)) / pixels.nbytes
         worst = max(worst, packed if plan.categorical else _after_network(pixels, packed))
     return worst

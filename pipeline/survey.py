@@ -37,6 +37,7 @@ def survey(source: Source, options: RadiometryOptions, network: Upscaler) -> Rad
         centre=(mapped[1],) * len(profile.bands) if mapped else _centres(source),
         nodata=None if profile.mask else profile.nodata,
         saturated=None if saturated in (None, "none") else float(saturated),
+        limits=profile.limits,
     )
 
 
@@ -86,9 +87,9 @@ def _centres(source: Source) -> tuple[float, ...]:
     """A whole number near the mean of the valid values of each band; 0 where none is seen."""
     profile = source.profile
     sums, counts = np.zeros(len(profile.bands)), np.zeros(len(profile.bands))
-    for window in probes(profile):
-        pixels = source.read(window)
-        valid = validity(profile, pixels, source.mask(window))
+    for frame, window in probes(profile):
+        pixels = source.read(window, frame)
+        valid = validity(profile, pixels, source.mask(window, frame))
         good = np.ones(pixels.shape, bool) if valid is None else valid
         sums += np.where(good, pixels, 0).sum(axis=(1, 2), dtype=np.float64)
         counts += good.sum(axis=(1, 2))
@@ -96,9 +97,14 @@ def _centres(source: Source) -> tuple[float, ...]:
     return tuple(float(np.rint(m)) if abs(m) >= 1 else 0.0 for m in means)
 
 
-def probes(profile: Profile) -> Iterator[Window]:
-    """Windows spread evenly over the scene."""
+def probes(profile: Profile) -> Iterator[tuple[int, Window]]:
+    """(frame, window), spread evenly over the scene."""
     height, width = min(PROBE_SIDE, profile.height), min(PROBE_SIDE, profile.width)
-    for y in sorted({(profile.height - height) * i // (PROBES - 1) for i in range(PROBES)}):
-        for x in sorted({(profile.width - width) * i // (PROBES - 1) for i in range(PROBES)}):
-            yield Window(y, x, height, width)
+    places = [
+        (y, x)
+        for y in sorted({(profile.height - height) * i // (PROBES - 1) for i in range(PROBES)})
+        for x in sorted({(profile.width - width) * i // (PROBES - 1) for i in range(PROBES)})
+    ]
+    last = max(len(places) - 1, 1)
+    for number, (y, x) in enumerate(places):
+        yield (profile.frames - 1) * number // last, Window(y, x, height, width)

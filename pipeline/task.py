@@ -62,7 +62,7 @@ def make_tile(call: Call, upscaler: Upscaler) -> tuple[Receipt, ...]:
     started, busy = time.perf_counter(), time.thread_time()
     try:
         source = plan.source.open(plan.profile.identity)
-        pixels, mask = source.read(window), source.mask(window)
+        pixels, mask = source.read(window, tile.frame), source.mask(window, tile.frame)
         read = time.perf_counter()
         recipe = Recipe(plan.profile, plan.tiling, plan.radiometry, upscaler)
         room = scratch("tile", (len(pixels), *tile.write.shape), pixels.dtype)

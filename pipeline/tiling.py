@@ -121,13 +121,15 @@ class Tile:
     """One unit of work: a square of the output, cut short at the right and lower border."""
 
     index: int
-    """Position in row-major order."""
+    """Position in row-major order, frame by frame."""
     row: int
     """Row in the grid of tiles."""
     column: int
     """Column in the grid of tiles."""
     write: Window
     """Fine pixels that this tile alone writes."""
+    frame: int = 0
+    """The frame that they are of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +148,12 @@ class Tiling:
     """LR pixels of context that the network consumes on each side."""
     align: int = 1
     """Cores start and end on multiples of this many LR pixels (1: anywhere)."""
+    frames: int = 1
+    """Images of that size, each cut alike; no tile sees two of them."""
 
     def __post_init__(self) -> None:
-        if min(self.height, self.width, self.scale, self.side, self.align) < 1 or self.halo < 0:
+        sizes = (self.height, self.width, self.scale, self.side, self.align, self.frames)
+        if min(sizes) < 1 or self.halo < 0:
             raise ValueError(f"not a tiling: {self}")
 
     @property
@@ -176,18 +181,19 @@ class Tiling:
         return math.isqrt(2 * self.halo * self.halo)
 
     def __len__(self) -> int:
-        return self.rows * self.columns
+        return self.rows * self.columns * self.frames
 
     def __iter__(self) -> Iterator[Tile]:
         return (self.tile(index) for index in range(len(self)))
 
     def tile(self, index: int) -> Tile:
-        """The tile at `index`, in row-major order; raises IndexError beyond the last."""
+        """The tile at `index`, in row-major order, frame by frame; raises IndexError beyond."""
         if not 0 <= index < len(self):
             raise IndexError(f"tile {index} of {len(self)}")
-        row, column = divmod(index, self.columns)
+        frame, place = divmod(index, self.rows * self.columns)
+        row, column = divmod(place, self.columns)
         square = Window(row * self.side, column * self.side, self.side, self.side)
-        return Tile(index, row, column, square.clip(*self.shape))
+        return Tile(index, row, column, square.clip(*self.shape), frame)
 
     def core(self, tile: Tile) -> Window:
         """LR pixels whose fine pixels the tile needs; beyond the scene only if aligned."""

@@ -103,7 +103,7 @@ class SinkContract:
             Radiometry("uint8", 1.0, (0.0,) * 3),
             make_tiling(height, width, FakeNetwork(), side=512),
             self.output,
-            sink_for(Path(self.target))[0],
+            sink_for(Path(self.target), profile)[0],
         )
 
     @pytest.fixture

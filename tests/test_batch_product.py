@@ -304,12 +304,12 @@ class Slope:
         self.profile = plan
         self.scale, self.read_windows = scale, list[Window]()
 
-    def read(self, window: Window) -> Pixels:
+    def read(self, window: Window, frame: int = 0) -> Pixels:  # noqa: ARG002 - it has one
         self.read_windows.append(window)
         y, x = (np.arange(s.start, s.stop) // self.scale for s in window.slices)
         return ((y[:, None] + x) % 4000 + 1).astype(np.uint16)[None]
 
-    def mask(self, window: Window) -> None:  # noqa: ARG002 - the signature of a source
+    def mask(self, window: Window, frame: int = 0) -> None:  # noqa: ARG002 - the signature of a source
         return None
 
 

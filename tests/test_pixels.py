@@ -53,7 +53,7 @@ def test_integers_round_to_nearest_and_clip_at_their_own_ends(dtype: str) -> Non
     info = np.iinfo(dtype)
     values = np.array([info.min - 1e3, info.min, 0.49, 1.51, info.max, info.max + 1e3])
     pixels = np.zeros(values.shape, dtype)
-    assert round_to(values, into=pixels) == 2
+    assert round_to(values, (info.min, info.max), into=pixels) == 2
     assert pixels.tolist() == [info.min, info.min, 0, 2, info.max, info.max]
 
 
@@ -65,27 +65,33 @@ reals = st.one_of(
 
 
 @given(
-    st.sampled_from(["uint8", "int8", "uint16", "int16"]),
+    st.sampled_from(["uint8", "int8", "uint16", "int16", "int32"]),
     st.lists(reals, min_size=1, max_size=40),
     st.sampled_from([0.0, 1.0, 2083.0, -300.0, 65535.0, 0.25, 70_000.0]),
-    st.sampled_from([None, 0.0, 255.0, -9999.0, 65535.0, 7.0, 0.5, math.nan, math.inf]),
+    st.sampled_from([None, 0.0, 99.0, 255.0, -9999.0, 65535.0, 7.0, 0.5, math.nan, math.inf]),
+    st.sampled_from([None, (0, 99), (0, 127)]),
 )
 def test_what_a_network_says_becomes_the_nearest_value_that_is_not_nodata(
-    dtype: str, light: list[float], centre: float, nodata: float | None
+    dtype: str,
+    light: list[float],
+    centre: float,
+    nodata: float | None,
+    limits: tuple[int, int] | None,
 ) -> None:
     info, into = np.iinfo(dtype), np.zeros((1, len(light)), dtype)
+    lowest, highest = limits or (int(info.min), int(info.max))
     values = np.array([light], np.float32)
     exact = values.astype(np.float64) + centre
     if not (centre.is_integer() and abs(centre) <= 65536):
         exact = (values + np.float32(centre)).astype(np.float64)
     nearest = np.rint(exact)
-    clipped = np.clip(nearest, info.min, info.max)
+    clipped = np.clip(nearest, lowest, highest)
     if nodata is not None:
-        step = -1 if nodata == info.max else 1
+        step = -1 if nodata == highest else 1
         clipped[clipped == nodata] += step
-    radiometry = Radiometry(dtype, 1.0, (centre,), nodata=nodata)
+    radiometry = Radiometry(dtype, 1.0, (centre,), nodata=nodata, limits=limits)
     assert radiometry.from_network(values, band=0).write(WHOLE, into) == (
-        np.count_nonzero((nearest < info.min) | (nearest > info.max))
+        np.count_nonzero((nearest < lowest) | (nearest > highest))
     )
     np.testing.assert_array_equal(into, clipped)
 

@@ -26,16 +26,17 @@ class Counting:
     decoded: list[Window] = field(default_factory=list)
     broken: bool = False
 
-    def read(self, window: Window) -> np.ndarray:
+    def read(self, window: Window, frame: int = 0) -> np.ndarray:
         self.decoded.append(window)
         if self.broken:
             raise SourceError("is damaged", uri=self.profile.uri)
         whole = np.arange(self.profile.height * self.profile.width, dtype=np.uint32)
         whole = whole.reshape(self.profile.height, self.profile.width)[window.slices]
+        whole = whole + np.uint32(7 * frame)
         return np.stack([whole + band for band in range(len(self.profile.bands))])
 
-    def mask(self, window: Window) -> np.ndarray | None:
-        return self.read(window)[0] % 3 > 0 if self.profile.mask else None
+    def mask(self, window: Window, frame: int = 0) -> np.ndarray | None:
+        return self.read(window, frame)[0] % 3 > 0 if self.profile.mask else None
 
 
 def counting(
@@ -57,7 +58,9 @@ def test_a_window_of_cells_is_the_window_of_the_source(
         window = Window(
             y, x, data.draw(st.integers(0, height - y)), data.draw(st.integers(0, width - x))
         )
-        np.testing.assert_array_equal(shared.read(window), plain.read(window))
+        for frame in (0, 1):
+            found, wanted = shared.read(window, frame), plain.read(window, frame)
+            np.testing.assert_array_equal(found, wanted)
         ours, theirs = shared.mask(window), plain.mask(window)
         assert (ours is None) == (theirs is None)
         np.testing.assert_array_equal(ours, theirs)

@@ -18,6 +18,7 @@ tilings = st.builds(
     side=st.integers(1, 70),
     halo=st.integers(0, 7),
     align=st.sampled_from([1, 1, 8, 13]),
+    frames=st.sampled_from([1, 1, 2, 3]),
 )
 windows = st.builds(
     Window, st.integers(-20, 40), st.integers(-20, 40), st.integers(0, 40), st.integers(0, 40)
@@ -26,9 +27,9 @@ windows = st.builds(
 
 @given(tilings)
 def test_every_output_pixel_is_written_by_exactly_one_tile(tiling: Tiling) -> None:
-    written = np.zeros(tiling.shape, int)
+    written = np.zeros((tiling.frames, *tiling.shape), int)
     for tile in tiling:
-        written[tile.write.slices] += 1
+        written[tile.frame][tile.write.slices] += 1
     assert (written == 1).all()
     assert [tile.index for tile in tiling] == list(range(len(tiling)))
 

@@ -82,11 +82,12 @@ def prepare(job: Job) -> Prepared:
         threads=shape.total_threads,
         gpu=on_gpu,
     )
-    tiling = make_tiling(source.profile.height, source.profile.width, upscaler, side=side)
+    height, width, frames = source.profile.height, source.profile.width, source.profile.frames
+    tiling = make_tiling(height, width, upscaler, side=side, frames=frames)
     provenance = _provenance(upscaler)
     plans = []
     for target in _targets(job, source.profile):
-        name, sink = sink_for(target)
+        name, sink = sink_for(target, source.profile)
         plan = Plan(address, source.profile, provenance, radiometry, tiling, job.output, name)
         try:
             sink.check(plan, target)

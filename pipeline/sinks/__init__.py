@@ -19,6 +19,7 @@ from pipeline.fate import Fate
 from pipeline.journal import Receipt, Staged
 from pipeline.kernel import Fine
 from pipeline.plan import Plan
+from pipeline.profile import Profile
 from pipeline.tiling import Tile
 
 FORMATS = {
@@ -32,8 +33,8 @@ FORMATS = {
 class Sink(Protocol):
     """What the module of a sink offers."""
 
-    def claims(self, target: Path) -> bool:
-        """Whether this format is meant by the target's name."""
+    def claims(self, target: Path, profile: Profile) -> bool:
+        """Whether this format is meant by the target's name, for a source of that profile."""
 
     def check(self, plan: Plan, target: Path) -> None:
         """Raise PlanError if the format cannot hold the output, or what is at `target` is of a
@@ -59,15 +60,15 @@ class Sink(Protocol):
         """
 
 
-def sink_for(target: Path) -> tuple[str, Sink]:
+def sink_for(target: Path, profile: Profile) -> tuple[str, Sink]:
     """(name, sink) of the format that a target's suffix asks for; raises ConfigError."""
     for name in _names():
         sink = load_sink(name)
-        if sink.claims(target):
+        if sink.claims(target, profile):
             return name, sink
+    formats = "a directory, .dcm or .zarr for DICOM" if profile.medical else ".tif, .zarr or .png"
     raise ConfigError(
-        f"no output format has the suffix '{target.suffix}'; use .tif, .zarr or .png",
-        uri=str(target),
+        f"no output format has the suffix '{target.suffix}'; use {formats}", uri=str(target)
     )
 
 

@@ -31,6 +31,7 @@ from pipeline.fate import fates as all_fates
 from pipeline.journal import Receipt, Staged
 from pipeline.kernel import Fine
 from pipeline.plan import Plan
+from pipeline.profile import Profile
 from pipeline.pyramid import BLOCK
 from pipeline.radiometry import dataset_mask
 from pipeline.sinks.assembly import Verbatim, assemble, in_steps, is_assembled
@@ -64,9 +65,9 @@ from pipeline.tiling import Tile, Window
 from pipeline.top import Part, part_side, tile_pyramid, upper_parts, write_seed
 
 
-def claims(target: Path) -> bool:
+def claims(target: Path, profile: Profile) -> bool:
     """Whether the name is that of a GeoTIFF."""
-    return target.suffix.lower() in (".tif", ".tiff")
+    return target.suffix.lower() in (".tif", ".tiff") and not profile.medical
 
 
 def check(plan: Plan, target: Path) -> None:

@@ -30,6 +30,7 @@ from pipeline.fate import fates as all_fates
 from pipeline.journal import Receipt, Staged
 from pipeline.kernel import Fine
 from pipeline.plan import Plan
+from pipeline.profile import Profile
 from pipeline.radiometry import Pixels
 from pipeline.sinks.assembly import (
     LEAST_STEP,
@@ -76,9 +77,9 @@ LINE = 32 * 2**20
 """Bytes of the slabs beside each other that publishing joins at once; it holds them five times."""
 
 
-def claims(target: Path) -> bool:
+def claims(target: Path, profile: Profile) -> bool:
     """Whether the name is that of a PNG."""
-    return target.suffix.lower() == ".png"
+    return target.suffix.lower() == ".png" and not profile.medical
 
 
 def check(plan: Plan, target: Path) -> None:

@@ -33,10 +33,13 @@ class Source(Protocol):
     def profile(self) -> Profile:
         """The facts of the selected bands."""
 
-    def read(self, window: Window) -> Pixels:
-        """(band, y, x) of the selected bands on a window inside the image; raises SourceError."""
+    def read(self, window: Window, frame: int = 0) -> Pixels:
+        """(band, y, x) of the selected bands on a window inside the image; raises SourceError.
 
-    def mask(self, window: Window) -> Mask | None:
+        Frames are counted from 0; see `Profile.frames`.
+        """
+
+    def mask(self, window: Window, frame: int = 0) -> Mask | None:
         """Per-dataset mask (y, x), True where valid; None where the source has none."""
 
 

@@ -80,13 +80,13 @@ class DicomSource:
         """The facts of its one band."""
         self._frame: Pixels | None = None
 
-    def read(self, window: Window) -> Pixels:
+    def read(self, window: Window, frame: int = 0) -> Pixels:  # noqa: ARG002 - one frame
         """(1, y, x) as stored; raises SourceError."""
         if self._frame is None:
             self._frame = self._decode()
         return np.ascontiguousarray(self._frame[window.slices])[None]
 
-    def mask(self, window: Window) -> Mask | None:  # noqa: ARG002 - part of the protocol
+    def mask(self, window: Window, frame: int = 0) -> Mask | None:  # noqa: ARG002 - as asked
         """None: the value of the padding is nodata."""
         return None
 

@@ -74,13 +74,13 @@ class RasterSource:
         """The facts of the selected bands."""
         self._numbers = [band.number for band in profile.bands]
 
-    def read(self, window: Window) -> Pixels:
+    def read(self, window: Window, frame: int = 0) -> Pixels:  # noqa: ARG002 - it has one
         """(band, y, x) of the selected bands; raises SourceError."""
         with _reading(self.profile.uri, window, remote=self._remote):
             pixels: Pixels = self._dataset.read(self._numbers, window=_native(window))
         return pixels
 
-    def mask(self, window: Window) -> Mask | None:
+    def mask(self, window: Window, frame: int = 0) -> Mask | None:  # noqa: ARG002 - it has one
         """Per-dataset mask (y, x), True where valid, or None; raises SourceError."""
         if not self.profile.mask:
             return None

@@ -115,17 +115,19 @@ class SharedSource:
         """That of the source."""
         return self.source.profile
 
-    def read(self, window: Window) -> Pixels:
+    def read(self, window: Window, frame: int = 0) -> Pixels:
         """(band, y, x) of the selected bands, to be left as they are; raises SourceError."""
-        return self._joined(window, "pixels", self.source.read)
+        return self._joined(window, ("pixels", frame), lambda cell: self.source.read(cell, frame))
 
-    def mask(self, window: Window) -> Mask | None:
+    def mask(self, window: Window, frame: int = 0) -> Mask | None:
         """Per-dataset mask (y, x), True where valid, or None; raises SourceError."""
         if not self.profile.mask:
-            return self.source.mask(window)
-        return self._joined(window, "mask", lambda cell: np.asarray(self.source.mask(cell)))
+            return self.source.mask(window, frame)
+        return self._joined(
+            window, ("mask", frame), lambda cell: np.asarray(self.source.mask(cell, frame))
+        )
 
-    def _joined(self, window: Window, kind: str, decode: Callable[[Window], Cell]) -> Cell:
+    def _joined(self, window: Window, kind: Hashable, decode: Callable[[Window], Cell]) -> Cell:
         """A window of the cells that it touches."""
         side = cell_shape(self.profile)
         if side is None or not window.height or not window.width:

@@ -75,7 +75,7 @@ class ZarrSource:
         run = slice(numbers[0], numbers[-1] + 1)
         self._bands = run if numbers == list(range(run.start, run.stop)) else np.array(numbers)
 
-    def read(self, window: Window) -> Pixels:
+    def read(self, window: Window, frame: int = 0) -> Pixels:  # noqa: ARG002 - it has one
         """(band, y, x) of the selected bands as stored; raises SourceError."""
         array = self._image.array
         with _reading(self.profile.uri, window):
@@ -86,7 +86,7 @@ class ZarrSource:
                 pixels = np.asarray(array.oindex[self._bands, *window.slices])
         return np.ascontiguousarray(pixels, dtype=self.profile.dtype)
 
-    def mask(self, window: Window) -> Mask | None:
+    def mask(self, window: Window, frame: int = 0) -> Mask | None:  # noqa: ARG002 - it has one
         """Per-dataset mask (y, x), True where valid, or None; raises SourceError."""
         array = self._image.mask
         if array is None:

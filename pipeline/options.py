@@ -71,8 +71,8 @@ class OutputOptions:
     zarr_sharded: bool = True
     """Whether Zarr v3 arrays are sharded (one object per tile and level)."""
     syntax: Literal["same", "uncompressed", "rle", "jpeg2000", "htj2k", "jpeg"] = "same"
-    """Transfer syntax of DICOM outputs. same: uncompressed; of slides jpeg where the source was lossy,
-    else jpeg2000, which is lossless here. jpeg: baseline, for slides of 8 bits."""
+    """Transfer syntax of DICOM outputs. same: uncompressed; of slides jpeg where the source was
+    lossy, else jpeg2000, which is lossless here. jpeg: baseline, for slides of 8 bits."""
     deidentify: bool = False
     """Whether DICOM outputs lose what tells whom they show: basic profile of PS3.15. Text that is
     burned into the pixels is not touched."""

@@ -103,6 +103,13 @@ class Profile:
         return self.driver == "DICOM"
 
     @property
+    def label(self) -> str:
+        """What reports and pictures call it: its path, or an id that says nothing of a patient."""
+        if not self.medical:
+            return self.uri
+        return f"DICOM {self.tags.get(self.driver, {}).get('series', 'series')}"
+
+    @property
     def light(self) -> tuple[int, ...]:
         """0-based positions of the bands to super-resolve."""
         return tuple(i for i, band in enumerate(self.bands) if band.role == "light")

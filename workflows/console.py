@@ -19,7 +19,7 @@ from pipeline.profile import Band, Profile
 from pipeline.serial import to_json
 from workflows.catalogue import Subject, catalogue
 from workflows.config import Settings
-from workflows.facts import Facts
+from workflows.facts import Facts, Input
 from workflows.report import Report
 
 if TYPE_CHECKING:
@@ -80,15 +80,21 @@ def show_models(console: Console, cards: Iterable[Card]) -> None:
     console.print(_table(columns, [_model_row(card) for card in cards]))
 
 
+def frames_of(source: Input) -> str:
+    """What is added to a size where there are several images of it."""
+    return f", {source.frames} frames" if source.frames > 1 else ""
+
+
 def show_facts(console: Console, facts: Facts) -> None:
     """The plan of a job."""
     source, model, work = facts.source, facts.provenance, facts.work
     processes = f"{work.workers} processes x " if work.workers else ""
     steps = f"{model.consistency} steps of consistency with {model.degradation}"
     low, high = source.value_range or (0.0, 0.0)
+    size = f"{source.width} x {source.height} px" + frames_of(source)
     rows = [
         ("source", source.path),
-        ("", f"{source.width} x {source.height} px, {len(source.bands)} bands, {source.dtype}"),
+        ("", f"{size}, {len(source.bands)} bands, {source.dtype}"),
         ("model", f"{model.model}, x{model.scale}, sha256 {model.sha256[:12]}, {model.backend}"),
         *([("", steps)] if model.consistency else []),
         *([("", f"sees {low:.9g} to {high:.9g} as its range")] if source.value_range else []),

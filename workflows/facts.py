@@ -24,7 +24,7 @@ class Input:
     """The source."""
 
     path: str
-    """Absolute path."""
+    """Absolute path; of DICOM an id in its place."""
     driver: str
     """Format."""
     height: int
@@ -41,6 +41,8 @@ class Input:
     """sha256 of names, sizes, times and heads of its files: which version it was."""
     value_range: tuple[float, float] | None = None
     """Its values that map to the ends of the network's range; None for a network without one."""
+    frames: int = 1
+    """Images of that size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def make_facts(prepared: Prepared, shape: Shape | None = None) -> Facts:
     plan, shape = prepared.plans[0][1], shape or prepared.shape
     profile, tiling = plan.profile, plan.tiling
     source = Input(
-        profile.uri,
+        profile.label,
         profile.driver,
         profile.height,
         profile.width,
@@ -115,6 +117,7 @@ def make_facts(prepared: Prepared, shape: Shape | None = None) -> Facts:
         profile.identity.size,
         profile.identity.digest,
         range_of(profile, prepared.job.radiometry, prepared.upscaler),
+        profile.frames,
     )
     work = Work(
         len(tiling),

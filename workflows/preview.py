@@ -1,6 +1,7 @@
 """A picture for the eye: input, bicubic and super-resolved side by side, as `drawing` lays out.
 
-The window is the most detailed of a few fixed candidates: the same job shows the same place.
+The window is the most detailed of a few fixed candidates of the middle frame: the same job shows
+the same place.
 """
 
 from __future__ import annotations
@@ -73,8 +74,9 @@ def choose_window(source: Source) -> Window:
 
 def _picture(source: Source, window: Window, bands: tuple[int, ...]) -> Picture:
     """Visible bands of a window inside the image."""
-    pixels = source.read(window)
-    valid = validity(source.profile, pixels, source.mask(window))
+    frame = source.profile.frames // 2
+    pixels = source.read(window, frame)
+    valid = validity(source.profile, pixels, source.mask(window, frame))
     return _masked(pixels, valid, bands)
 
 
@@ -110,6 +112,6 @@ def _bicubic(source: Source, window: Window, bands: tuple[int, ...], scale: int)
 def _footnote(plan: Plan, window: Window) -> str:
     scale = plan.provenance.scale
     return (
-        f"{Path(plan.profile.uri).name}   x{scale}   rows {window.y} to {window.stop_y - 1}, "
+        f"{Path(plan.profile.label).name}   x{scale}   rows {window.y} to {window.stop_y - 1}, "
         f"columns {window.x} to {window.stop_x - 1}"
     )

@@ -8,6 +8,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ from pipeline.options import OutputOptions, SourceOptions
 from pipeline.plan import Plan
 from pipeline.pyramid import halve
 from pipeline.radiometry import Radiometry
-from pipeline.sinks import sink_for, zarr_place
+from pipeline.sinks import sink_for, zarr_place, zarr_stage
 from pipeline.sinks import zarr as sink
 from pipeline.sources import Address, open_source
 from pipeline.statistics import measure
@@ -317,15 +318,23 @@ class TestPublishing:
         with pytest.raises(DamagedStageError, match="has vanished"):
             job.publish()
 
-    @pytest.mark.parametrize("place", ["put_in_place", "describe", "upper_parts"])
+    @pytest.mark.parametrize(
+        ("module", "place"),
+        [(zarr_stage, "put_in_place"), (sink, "describe"), (sink, "upper_parts")],
+    )
     def test_a_full_disk_keeps_all_that_is_staged(
-        self, tmp_path: Path, tif: Path, monkeypatch: pytest.MonkeyPatch, place: str
+        self,
+        tmp_path: Path,
+        tif: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        module: ModuleType,
+        place: str,
     ) -> None:
         job = Job(tmp_path, tif).stage_all()
         # seeds are used up one row of tiles after the other
         staged = {name: data for name, data in tree(job.stage).items() if "seed" not in name}
         with monkeypatch.context() as full:
-            full.setattr(sink, place, _full)
+            full.setattr(module, place, _full)
             with pytest.raises(OSError, match="No space left"):
                 job.publish()
         assert tree(job.stage).items() >= staged.items()

@@ -6,17 +6,14 @@ metadata that makes it a store, then renames it. A store under its final name is
 
 from __future__ import annotations
 
-import errno
-import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.coordinates import is_rotated
-from pipeline.errors import DamagedStageError, PlanError
 from pipeline.fate import Fate
 from pipeline.fate import fates as all_fates
 from pipeline.journal import Receipt, Staged
@@ -24,18 +21,13 @@ from pipeline.kernel import Fine
 from pipeline.plan import Plan
 from pipeline.profile import Profile
 from pipeline.radiometry import as_code
-from pipeline.sinks.zarr_layout import (
-    BLOSC,
-    data_of,
-    encode,
-)
-from pipeline.sinks.zarr_place import previous, put_in_place, remove, take_away
+from pipeline.sinks import zarr_stage
+from pipeline.sinks.zarr_layout import encode
+from pipeline.sinks.zarr_stage import write_metadata, write_object
 from pipeline.sinks.zarr_store import describe
-from pipeline.stage import is_whole, sync_directory, write_durably
 from pipeline.statistics import Statistics, add_up
 from pipeline.tiling import Tile
 from pipeline.top import Part, tile_pyramid, upper_parts, write_seed
-
 
 
 def claims(target: Path, profile: Profile) -> bool:
@@ -45,14 +37,7 @@ def claims(target: Path, profile: Profile) -> bool:
 
 def check(plan: Plan, target: Path) -> None:
     """Raise PlanError if Zarr cannot hold the output, or what is at `target` is no Zarr store."""
-    if plan.output.compress not in (*BLOSC, "none"):
-        raise PlanError(
-            f"Zarr cannot be compressed with {plan.output.compress}; use --compress "
-            f"{', '.join(BLOSC)} or none",
-            uri=plan.profile.uri,
-        )
-    if _is_foreign(target):
-        raise PlanError(f"{FOREIGN}; move it away or choose another name", uri=str(target))
+    zarr_stage.check(plan, target)
 
 
 def fates(plan: Plan) -> tuple[Fate, ...]:
@@ -87,6 +72,11 @@ def _notes(plan: Plan) -> dict[str, str]:
     return notes
 
 
+def begin(stage: Path, plan: Plan) -> None:
+    """Make the directory of the store; on a resumed stage it stays as it is."""
+    zarr_stage.begin(stage, plan)
+
+
 def write(stage: Path, plan: Plan, tile: Tile, fine: Fine) -> tuple[Staged, ...]:
     """Make a tile durable: its shards of all levels that it makes alone, and its seed."""
     levels = tile_pyramid(plan, tile, fine)
@@ -97,22 +87,21 @@ def write(stage: Path, plan: Plan, tile: Tile, fine: Fine) -> tuple[Staged, ...]
 
 def _write_part(stage: Path, plan: Plan, part: Part) -> Iterator[Staged]:
     for key, data in encode(plan, part):
-        yield _write_object(stage, key, data)
+        yield write_object(stage, key, data)
+
+
+def publish(stage: Path, plan: Plan, receipts: Mapping[int, Receipt], target: Path) -> None:
+    """Finish the store and rename it to `target`; raises OSError and DamagedStageError."""
+    finish = partial(_finish, stage, plan, receipts)
+    zarr_stage.publish(stage, plan, receipts, target, finish=finish)
 
 
 def _finish(stage: Path, plan: Plan, receipts: Mapping[int, Receipt]) -> None:
-    """Add the upper levels and the metadata, and make every name durable."""
+    """Add the upper levels and the metadata."""
     for part in upper_parts(stage, plan):
         for _ in _write_part(stage, plan, part):
             pass
-    objects = describe(plan, _statistics(plan, receipts))
-    for key in sorted(objects, key=lambda key: (-key.count("/"), key)):  # the root last
-        _write_object(stage, key, data_of(objects[key]))
-    for folder, _, names in os.walk(stage / STORE):
-        for name in names:
-            if name.startswith(".") and name.endswith(".tmp"):
-                (Path(folder) / name).unlink()
-        sync_directory(Path(folder))
+    write_metadata(stage, describe(plan, _statistics(plan, receipts)))
 
 
 def _statistics(plan: Plan, receipts: Mapping[int, Receipt]) -> tuple[Statistics, ...]:

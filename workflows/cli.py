@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import json
+import gc
 import logging
 import sys
 from collections.abc import Sequence
@@ -49,6 +50,8 @@ ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration
 
 def main() -> None:
     """Run the command line and exit."""
+    # what is imported stays: looking through it 260 times took a sixth of the driver's start
+    gc.set_threshold(100_000)
     logging.captureWarnings(capture=True)
     logging.getLogger().addHandler(logging.NullHandler())
     sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,260 @@
+"""What a header says of its pixels: type and number, how they are kept, and as what they are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.dicom.headers import DAMAGE, quiet
+from pipeline.dicom.syntaxes import LOSSY, SYNTAXES, UNSUPPORTED
+from pipeline.errors import SourceError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+GREY = ("MONOCHROME1", "MONOCHROME2")
+"""One sample a pixel that is light, not an index. Inverted light stays inverted."""
+YBR = ("YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+"""Luma and chroma: read as RGB. DICOM PS3.3, section C.7.6.3.1.2."""
+PALETTE = "PALETTE COLOR"
+COLOUR = ("RGB", *YBR)
+MAX_FRAME_BYTES = 512 * 2**20
+"""Largest frame that is decoded; a bigger one would not leave memory for work."""
+FLOATS = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}
+"""Bits of a sample of elements that hold floats."""
+SEGMENTATION = ("1.2.840.10008.5.1.4.1.1.66.", "SEG")
+RADIOTHERAPY = ("1.2.840.10008.5.1.4.1.1.481.", "RT")
+"""How SOP classes begin, and modalities, whose pixels are no picture that could be sharpened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The pixels of one instance: as stored, and as read."""
+
+    dtype: str
+    """numpy's name of what is read: int8 to uint32, float32 or float64."""
+    bits_allocated: int
+    """Bits of a stored sample: 8, 16, 32 or, of floats, 64."""
+    bits_stored: int
+    """Bits of it that count; those above may hold anything."""
+    high_bit: int
+    """The highest of these; `bits_stored` - 1 but in files from before 1993."""
+    signed: bool
+    """Whether stored integers are in two's complement."""
+    rows: int
+    """Pixels down."""
+    columns: int
+    """Pixels across."""
+    frames: int
+    """Images in the file, at least 1."""
+    samples: int
+    """Samples a stored pixel: 1 or 3; 1 of a palette's indices."""
+    bands: int
+    """Bands as read: 1, or 3 of all that is coloured."""
+    photometric: str
+    """As stored: MONOCHROME1, MONOCHROME2, PALETTE COLOR, RGB or YBR_*."""
+    photometric_read: str
+    """As read: MONOCHROME1, MONOCHROME2 or RGB."""
+    planar: int
+    """1 where a colour follows the other as a whole, else 0."""
+    syntax: str
+    """UID of the transfer syntax."""
+    syntax_name: str
+    """Its name."""
+    lossy: bool
+    """Whether the pixels ever went through lossy compression."""
+    padding: tuple[float, float] | None
+    """Smallest and largest stored value of what shows nothing; None where none are declared."""
+    limits: tuple[int, int] | None
+    """Smallest and largest value that can be read; None of floats."""
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of a stored sample."""
+        return self.bits_allocated // 8
+
+    @property
+    def floating(self) -> bool:
+        """Whether the pixels are Float or Double Float Pixel Data."""
+        return self.dtype.startswith("float")
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of a frame where it is not compressed: 4:2:2 keeps two samples a pixel."""
+        samples = 2 if self.photometric == "YBR_FULL_422" and self.native else self.samples
+        return self.rows * self.columns * samples * self.sample_bytes
+
+    @property
+    def native(self) -> bool:
+        """Whether frames lie end to end, uncompressed."""
+        return SYNTAXES[self.syntax].codec == "native"
+
+
+def describe(header: Dataset) -> Stored:
+    """The facts of a header; raises SourceError for what is no image that can be sharpened."""
+    uri = str(getattr(header, "filename", None) or "") or None
+    try:
+        with quiet():
+            return _describe(header)
+    except SourceError as error:
+        raise SourceError(error.message, uri=uri) from None
+    except DAMAGE as error:
+        what = type(error).__name__
+        raise SourceError(
+            f"describes its pixels in a way that is damaged ({what})", uri=uri
+        ) from None
+
+
+def _describe(header: Dataset) -> Stored:
+    _check_kind(header)
+    syntax = _syntax(header)
+    photometric, samples = _photometric(header)
+    bits, stored, high, signed, dtype = _bits(header)
+    limits = _limits(stored, signed=signed, floating=dtype.startswith("float"))
+    if photometric == PALETTE:
+        dtype, limits = _palette_type(header)
+    elif stored != 8 and photometric in YBR[1:2]:
+        raise SourceError(f"is {photometric} of {stored} bits; 8 are what the standard allows")
+    grey = photometric in GREY
+    rows, columns = int(header.Rows), int(header.Columns)
+    facts = Stored(
+        dtype=dtype,
+        bits_allocated=bits,
+        bits_stored=stored,
+        high_bit=high,
+        signed=signed,
+        rows=rows,
+        columns=columns,
+        frames=_count(header, "NumberOfFrames"),
+        samples=samples,
+        bands=1 if grey else 3,
+        photometric=photometric,
+        photometric_read=photometric if grey else "RGB",
+        planar=int(header.get("PlanarConfiguration") or 0) if samples > 1 else 0,
+        syntax=syntax,
+        syntax_name=SYNTAXES[syntax].name,
+        lossy=header.get("LossyImageCompression") == "01" or syntax in LOSSY,
+        padding=_padding(header, dtype, stored) if grey else None,
+        limits=limits,
+    )
+    _check_size(facts)
+    return facts
+
+
+def _check_kind(header: Dataset) -> None:
+    """Refuse what is no picture, in the words that say what it is."""
+    sop, modality = str(header.get("SOPClassUID") or ""), str(header.get("Modality") or "")
+    if "WaveformSequence" in header:
+        raise SourceError("holds waveforms, not an image")
+    if sop.startswith(SEGMENTATION[0]) or modality == SEGMENTATION[1]:
+        raise SourceError("is a segmentation, whose labels cannot be sharpened; give its image")
+    if sop.startswith(RADIOTHERAPY[0]) or modality.startswith(RADIOTHERAPY[1]):
+        raise SourceError(
+            "is a radiotherapy object, not an image; give the images that it refers to"
+        )
+    if "Rows" not in header or "Columns" not in header:
+        raise SourceError("is DICOM without an image")
+    if header.get("BitsAllocated") == 1:
+        raise SourceError("is an image of 1 bit a pixel, which cannot be sharpened")
+
+
+def _syntax(header: Dataset) -> str:
+    syntax = str(header.file_meta.TransferSyntaxUID)
+    if syntax not in SYNTAXES:
+        name = UNSUPPORTED.get(syntax, f"the transfer syntax {syntax}")
+        raise SourceError(
+            f"is compressed as {name}, which is not read; convert it, for instance to "
+            "Explicit VR Little Endian"
+        )
+    return syntax
+
+
+def _photometric(header: Dataset) -> tuple[str, int]:
+    """The photometric interpretation and the samples a pixel."""
+    kind = str(header.get("PhotometricInterpretation") or "none that it names")
+    samples = int(header.get("SamplesPerPixel") or 1)
+    if kind not in (*GREY, PALETTE, *COLOUR):
+        raise SourceError(f"has the photometric interpretation {kind!r:.40}, which is not read")
+    if samples != (3 if kind in COLOUR else 1):
+        raise SourceError(f"has {samples} samples a pixel, which does not go with {kind}")
+    return kind, samples
+
+
+def _bits(header: Dataset) -> tuple[int, int, int, bool, str]:
+    """Bits allocated, stored, the highest, whether signed, and the data type of stored values."""
+    bits = int(header.BitsAllocated)
+    if floats := FLOATS.get(_keyword(header)):
+        return floats, floats, floats - 1, True, f"float{floats}"
+    if bits not in (8, 16, 32):
+        raise SourceError(f"has {bits} bits a sample; 8, 16 and 32 are read")
+    stored, signed = int(header.get("BitsStored") or bits), bool(int(header.PixelRepresentation))
+    high = int(header.get("HighBit", stored - 1))
+    if not 1 < stored <= bits or not stored - 1 <= high < bits:
+        raise SourceError(f"stores {stored} bits up to bit {high} in {bits}, which cannot be")
+    return bits, stored, high, signed, f"{'int' if signed else 'uint'}{bits}"
+
+
+def _keyword(header: Dataset) -> str:
+    """Which element holds the pixels; without the element, floats are told by what they lack."""
+    if (element := getattr(header, "pixel_element", None)) is not None:
+        return str(element.keyword)
+    if "PixelRepresentation" in header:
+        return "PixelData"
+    return "DoubleFloatPixelData" if header.get("BitsAllocated") == 64 else "FloatPixelData"
+
+
+def _limits(stored: int, *, signed: bool, floating: bool) -> tuple[int, int] | None:
+    if floating:
+        return None
+    return (-(2 ** (stored - 1)), 2 ** (stored - 1) - 1) if signed else (0, 2**stored - 1)
+
+
+def _palette_type(header: Dataset) -> tuple[str, tuple[int, int]]:
+    """The type and range of a palette's colours. DICOM PS3.3, section C.7.6.3.1.5."""
+    entries, _, depth = (int(v) for v in header.RedPaletteColorLookupTableDescriptor)
+    plain = header.get("RedPaletteColorLookupTableData")
+    if plain is not None:  # 8-bit entries may be kept in 16 bits each
+        depth = 8 * (len(plain) // (entries or 2**16))
+    if depth not in (8, 16):
+        raise SourceError(f"has a palette of {depth} bits an entry; 8 and 16 are allowed")
+    return f"uint{depth}", (0, 2**depth - 1)
+
+
+def _count(header: Dataset, name: str) -> int:
+    count = int(header.get(name) or 1)
+    if count < 1:
+        raise SourceError(f"claims {count} frames")
+    return count
+
+
+def _padding(header: Dataset, dtype: str, stored: int) -> tuple[float, float] | None:
+    """The declared range of padding, as pixels are read. DICOM PS3.3, section C.7.5.1.1.2."""
+    prefix = {"float32": "Float", "float64": "DoubleFloat"}.get(dtype, "")
+    value = header.get(f"{prefix}PixelPaddingValue")
+    if value is None:
+        return None
+    limit = header.get(f"{prefix}PixelPaddingRangeLimit")
+    ends = [float(value), float(value if limit is None else limit)]
+    if not prefix:
+        ends = [float(stored_value(int(end), dtype, stored)) for end in ends]
+    return min(ends), max(ends)
+
+
+def stored_value(value: int, dtype: str, stored: int) -> int:
+    """A number as its stored bits say it: some write signed padding as unsigned."""
+    low: int = value & (2**stored - 1)
+    signed = np.dtype(dtype).kind == "i"
+    return low - 2**stored if signed and low >= 2 ** (stored - 1) else low
+
+
+def _check_size(facts: Stored) -> None:
+    if not facts.rows or not facts.columns:
+        raise SourceError(f"claims {facts.columns} x {facts.rows} pixels")
+    size = facts.rows * facts.columns * facts.bands * np.dtype(facts.dtype).itemsize
+    if size > MAX_FRAME_BYTES:
+        raise SourceError(
+            f"has frames of {facts.columns} x {facts.rows} pixels, {size / 2**20:.0f} MiB, which "
+            f"are decoded as a whole; {MAX_FRAME_BYTES / 2**20:.0f} MiB are the limit"
+        )

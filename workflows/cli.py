@@ -10,8 +10,8 @@
 
 from __future__ import annotations
 
-import json
 import gc
+import json
 import logging
 import sys
 from collections.abc import Sequence

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 from pipeline.errors import PublishError, ResumeError
@@ -135,7 +136,14 @@ def products_of(outbox: Path, name: str = "*") -> Iterator[tuple[str, dict[str, 
     """(name, what it says of itself) of every product, or of one."""
     for path in sorted(outbox.glob(f"{name}/{PRODUCT}")):
         with suppress(OSError, ValueError):
-            yield path.parent.name, json.loads(path.read_text())
+            yield path.parent.name, _facts(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2**16)
+def _facts(path: Path, mtime_ns: int) -> dict[str, object]:  # noqa: ARG001 - which version
+    """What a product says of itself: every scene of a run asks all products of its outbox."""
+    facts: dict[str, object] = json.loads(path.read_text())
+    return facts
 
 
 def products(outbox: Path) -> dict[str, str]:

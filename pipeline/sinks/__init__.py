@@ -25,6 +25,7 @@ from pipeline.tiling import Tile
 FORMATS = {
     "cog": "pipeline.sinks.cog",
     "zarr": "pipeline.sinks.zarr",
+    "ome_zarr": "pipeline.sinks.ome_zarr",
     "png": "pipeline.sinks.png",
 }
 """Our own sinks by name."""

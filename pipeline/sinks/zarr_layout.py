@@ -83,12 +83,12 @@ def create_image(
         shape=(bands, *plan.levels[level]),
         dtype=dtype,
         dims=("band", "y", "x"),
-        chunks=(1, *_chunk(plan, level)),
-        shards=(bands, *_shard(plan, level)),
+        chunks=(1, *chunk_of(plan, level)),
+        shards=(bands, *shard_of(plan, level)),
         fill=as_code(plan.fine.nodata, dtype),
     )
     path = array_path(level, "image")
-    return _create(objects, plan, path=path, form=form, attributes=attributes)
+    return create_array(objects, plan, path=path, form=form, attributes=attributes)
 
 
 def create_mask(
@@ -99,11 +99,11 @@ def create_mask(
         shape=plan.levels[level],
         dtype=np.dtype(np.uint8),
         dims=("y", "x"),
-        chunks=_chunk(plan, level),
-        shards=_shard(plan, level),
+        chunks=chunk_of(plan, level),
+        shards=shard_of(plan, level),
     )
     path = array_path(level, "mask")
-    return _create(objects, plan, path=path, form=form, attributes=attributes)
+    return create_array(objects, plan, path=path, form=form, attributes=attributes)
 
 
 def create_values(
@@ -117,12 +117,13 @@ def create_values(
     """A coordinate along the axis of its name, or a scalar, with its values in one object."""
     dims = (path.rpartition("/")[2],) if values.ndim else ()
     form = Form(values.shape, values.dtype, dims, chunks=values.shape)
-    _create(objects, plan, path=path, form=form, attributes=attributes)[...] = values
+    create_array(objects, plan, path=path, form=form, attributes=attributes)[...] = values
 
 
-def _create(
+def create_array(
     objects: Objects, plan: Plan, *, path: str, form: Form, attributes: dict[str, Json] | None
 ) -> Array:
+    """An array without pixels, in the version of Zarr and with the codec that the plan names."""
     # all objects exist, also those of fill values only: a missing one is damage
     config: ArrayConfigParams = {"write_empty_chunks": True}
     if plan.output.zarr_format == 2:
@@ -168,16 +169,16 @@ def _codec_v2(plan: Plan) -> numcodecs.Blosc | None:
     return name and numcodecs.Blosc(cname=name, clevel=1, shuffle=numcodecs.Blosc.BITSHUFFLE)
 
 
-def _chunk(plan: Plan, level: int) -> tuple[int, int]:
+def chunk_of(plan: Plan, level: int) -> tuple[int, int]:
     """(y, x) of a chunk; as small as a level that is smaller."""
     height, width = plan.levels[level]
     return min(BLOCK, height), min(BLOCK, width)
 
 
-def _shard(plan: Plan, level: int) -> tuple[int, int]:
+def shard_of(plan: Plan, level: int) -> tuple[int, int]:
     """(y, x) of a shard: a part of the level; whole chunks."""
     side = part_side(plan, level)
-    y, x = _chunk(plan, level)
+    y, x = chunk_of(plan, level)
     height, width = plan.levels[level]
     return min(side, -(-height // y) * y), min(side, -(-width // x) * x)
 
@@ -191,6 +192,11 @@ def encode(plan: Plan, part: Part) -> Iterator[tuple[str, memoryview]]:
     if plan.fine.mask:
         valid = dataset_mask(part.valid, alpha=plan.profile.alpha, shape=shape)
         create_mask(objects, plan, part.level)[window] = np.where(valid, 255, 0).astype(np.uint8)
+    yield from objects_of(objects)
+
+
+def objects_of(objects: Objects) -> Iterator[tuple[str, memoryview]]:
+    """(key, bytes) of what holds pixels."""
     for key in sorted(objects):
         if key.rpartition("/")[2] not in METADATA:
             yield key, data_of(objects[key])

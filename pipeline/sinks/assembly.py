@@ -23,7 +23,7 @@ from pipeline.sinks.parts import Piece, cut, take
 from pipeline.stage import checksum, write_durably
 
 RECORD = "assembled.json"
-"""Where progress is recorded within the stage."""
+"""Where progress is recorded within the stage, unless another name is given."""
 STEPS = 20
 """Steps that an output of usual size grows in: what it may take twice is a twentieth of it."""
 LEAST_STEP, MOST_STEP = 2**20, 256 * 2**20
@@ -53,6 +53,8 @@ class Verbatim:
 
     stage: Path
     """Where they lie."""
+    tail: bytes = b""
+    """What follows the last of them."""
     state: int = 0
     """Not needed."""
 
@@ -61,8 +63,8 @@ class Verbatim:
         return take(self.stage, pieces)
 
     def end(self) -> Data:
-        """Nothing."""
-        return b""
+        """The tail."""
+        return self.tail
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +103,19 @@ def in_steps(pieces: Iterable[Piece], size: int) -> Iterator[list[Piece]]:
 
 
 def assemble(
-    stage: Path, output: Path, header: bytes, steps: Iterable[Sequence[Piece]], joiner: Joiner
+    stage: Path,
+    output: Path,
+    header: bytes,
+    steps: Iterable[Sequence[Piece]],
+    joiner: Joiner,
+    *,
+    record: str = RECORD,
 ) -> None:
     """Write `header`, all steps and the end to `output`, going on where an earlier call stopped.
 
     Raises DamagedStageError if what is there is not what was recorded.
     """
-    done = _resume(stage, output)
+    done = _resume(stage / record, output)
     if done is None:
         output.write_bytes(header)
         done = _Progress(0, len(header), isal_zlib.crc32(header), joiner.state)
@@ -119,36 +127,36 @@ def assemble(
             if number >= done.steps:
                 done = _append(file, done, joiner.join(step))
                 done = replace(done, steps=number + 1, state=joiner.state)
-                _record(stage, file, done)
+                _record(stage / record, file, done)
             cut(stage, step)
         if not done.whole:
             done = replace(_append(file, done, [checked(joiner.end())]), whole=True)
-            _record(stage, file, done)
+            _record(stage / record, file, done)
 
 
-def is_assembled(stage: Path, target: Path) -> bool:
+def is_assembled(stage: Path, target: Path, *, record: str = RECORD) -> bool:
     """Whether `target` is the finished file: a kill came between its renaming and the clean-up."""
-    done = _recorded(stage)
+    done = _recorded(stage / record)
     if done is None or not done.whole or not target.is_file():
         return False
     return target.stat().st_size == done.size and checksum(target) == done.crc32
 
 
-def _resume(stage: Path, output: Path) -> _Progress | None:
+def _resume(record: Path, output: Path) -> _Progress | None:
     """The recorded progress, verified; None if nothing is recorded."""
-    done = _recorded(stage)
+    done = _recorded(record)
     if done and not (output.exists() and checksum(output, length=done.size) == done.crc32):
         raise DamagedStageError("the half-assembled output was damaged", uri=str(output))
     return done
 
 
-def _recorded(stage: Path) -> _Progress | None:
+def _recorded(record: Path) -> _Progress | None:
     try:
-        return from_json(_Progress, json.loads((stage / RECORD).read_text()))
+        return from_json(_Progress, json.loads(record.read_text()))
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise DamagedStageError(f"{RECORD} was damaged", uri=str(stage)) from error
+        raise DamagedStageError(f"{record.name} was damaged", uri=str(record.parent)) from error
 
 
 def _append(file: IO[bytes], done: _Progress, data: Iterable[Checked]) -> _Progress:
@@ -160,8 +168,8 @@ def _append(file: IO[bytes], done: _Progress, data: Iterable[Checked]) -> _Progr
     return replace(done, size=size, crc32=whole)
 
 
-def _record(stage: Path, file: IO[bytes], done: _Progress) -> None:
+def _record(record: Path, file: IO[bytes], done: _Progress) -> None:
     """Make progress durable: the bytes first."""
     file.flush()
     os.fsync(file.fileno())
-    write_durably(stage / RECORD, json.dumps(to_json(done)).encode())
+    write_durably(record, json.dumps(to_json(done)).encode())

@@ -4,18 +4,13 @@ Each tile becomes one part: its encoded blocks, those of its overviews first. Pu
 top of the pyramid, writes header and directories, and strings the parts together; what has been
 copied is cut off its part, so that stage and output together stay near the output's size.
 
-    stage/parts/0000012.part      a tile's blocks, last one first (see `parts`)
-    stage/seeds/3.5.9.seed        a tile's share of the first level it cannot make alone
-    stage/top/3.7.2.part          a part of a level that no tile makes alone
-    stage/pieces.npz              sizes and checksums of all blocks: from here on parts may shrink
-    stage/output.tif              being strung together
-    stage/assembled.json          how far, and the checksum of what is there
+    stage/parts/.. seeds/.. top/.. pieces.npz      see `blocks`
+    stage/output.tif                               being strung together
+    stage/assembled.json                           how far, and the checksum of what is there
 """
 
 from __future__ import annotations
 
-import itertools
-import shutil
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -34,17 +29,9 @@ from pipeline.plan import Plan
 from pipeline.profile import Profile
 from pipeline.pyramid import BLOCK
 from pipeline.radiometry import dataset_mask
+from pipeline.sinks import blocks
 from pipeline.sinks.assembly import Verbatim, assemble, in_steps, is_assembled
-from pipeline.sinks.parts import (
-    Index,
-    Piece,
-    load_table,
-    part_name,
-    placed,
-    read_index,
-    save_table,
-    write_part,
-)
+from pipeline.sinks.parts import Index, Piece, placed
 from pipeline.stage import sync_directory
 from pipeline.statistics import add_up
 from pipeline.template import holds_nodata, template, xmp_packet
@@ -55,14 +42,13 @@ from pipeline.tiff import (
     Entry,
     Image,
     Layout,
-    blocks,
     image_entries,
     lay_out,
     lift,
     mask_entries,
 )
 from pipeline.tiling import Tile, Window
-from pipeline.top import Part, part_side, tile_pyramid, upper_parts, write_seed
+from pipeline.top import Part
 
 
 def claims(target: Path, profile: Profile) -> bool:
@@ -109,17 +95,12 @@ def fates(plan: Plan) -> tuple[Fate, ...]:
 
 def begin(stage: Path, plan: Plan) -> None:  # noqa: ARG001 - the plan is of use to other sinks
     """Make the directories."""
-    for name in ("parts", "seeds", "top"):
-        (stage / name).mkdir(exist_ok=True)
+    blocks.begin(stage)
 
 
 def write(stage: Path, plan: Plan, tile: Tile, fine: Fine) -> tuple[Staged, ...]:
     """Encode a tile's blocks and those of its overviews into one part."""
-    pyramid = tile_pyramid(plan, tile, fine)
-    own, seed = pyramid[: plan.tile_levels + 1], pyramid[plan.tile_levels + 1 :]
-    pieces = [piece for level in reversed(own) for piece in _pieces(plan, level)]
-    part = write_part(stage, part_name(tile.index), pieces)
-    return (part, *(write_seed(stage, one) for one in seed))
+    return blocks.write(stage, plan, tile, fine, encode=partial(_pieces, plan))
 
 
 def _pieces(plan: Plan, part: Part) -> Iterator[tuple[Encoded, ...]]:
@@ -142,12 +123,13 @@ def _framed(data: Encoded) -> tuple[Encoded, ...]:
 
 def publish(stage: Path, plan: Plan, receipts: Mapping[int, Receipt], target: Path) -> None:
     """String the parts together and rename the result to `target`."""
-    table = _table(stage, plan)
+    pieces = 2 if plan.profile.mask else 1
+    table = blocks.gather(stage, plan, encode=partial(_pieces, plan), pieces=pieces)
     layout = _layout(plan, receipts, table)
     output = stage / "output.tif"
     if not is_assembled(stage, target):
-        pieces = placed(partial(_in_order, plan, table))
-        assemble(stage, output, layout.header, in_steps(pieces, layout.size), Verbatim(stage))
+        taken = placed(partial(_in_order, plan, table))
+        assemble(stage, output, layout.header, in_steps(taken, layout.size), Verbatim(stage))
         assert output.stat().st_size == layout.size, (output.stat().st_size, layout.size)
         output.replace(target)
     sync_directory(target.parent)
@@ -178,62 +160,7 @@ def _layout(plan: Plan, receipts: Mapping[int, Receipt], table: Sequence[Index])
     return lay_out(images)
 
 
-def _table(stage: Path, plan: Plan) -> Sequence[Index]:
-    """By level: (row, column, block and mask, 2) sizes and checksums of all blocks with frames.
-
-    The first call makes the top of the pyramid and saves what it has found.
-    """
-    saved = load_table(stage)
-    if saved is None:
-        for part in upper_parts(stage, plan):
-            write_part(stage, _top_name(part.level, part.row, part.column), [*_pieces(plan, part)])
-        sync_directory(stage / "top")
-        saved = save_table(stage, _gathered(stage, plan))
-    shutil.rmtree(stage / "seeds", ignore_errors=True)
-    return saved
-
-
-def _top_name(level: int, row: int, column: int) -> str:
-    """Where a part of a level above the tiles' own lies within the stage."""
-    return f"top/{level}.{row}.{column}.part"
-
-
-def _gathered(stage: Path, plan: Plan) -> Sequence[Index]:
-    """The table, from the indexes of all parts."""
-    planes = 2 if plan.profile.mask else 1
-    table = [np.zeros((*blocks(shape), planes, 2), np.uint32) for shape in plan.levels]
-    for tile in plan.tiling:
-        index = read_index(stage, part_name(tile.index), tile=tile.index)
-        for level in range(plan.tile_levels, -1, -1):
-            part = _part_of(plan, table, level, tile.row, tile.column)
-            own, index = np.split(index, [part.size // 2])
-            part[...] = own.reshape(part.shape)
-    for level in range(plan.tile_levels + 1, len(plan.levels)):
-        whole = part_side(plan, level) // BLOCK
-        rows, columns = (range(-(-length // whole)) for length in table[level].shape[:2])
-        for row, column in itertools.product(rows, columns):
-            part = _part_of(plan, table, level, row, column)
-            part[...] = read_index(stage, _top_name(level, row, column)).reshape(part.shape)
-    return table
-
-
-def _part_of(plan: Plan, table: Sequence[Index], level: int, row: int, column: int) -> Index:
-    """The share of a part in the table."""
-    whole = part_side(plan, level) // BLOCK
-    rows, columns = row * whole, column * whole
-    return table[level][rows : rows + whole, columns : columns + whole]
-
-
 def _in_order(plan: Plan, table: Sequence[Index]) -> Iterator[Piece]:
     """All blocks in the order of the file: smallest level first, row-major within a level."""
     for level in range(len(plan.levels) - 1, -1, -1):
-        whole = part_side(plan, level) // BLOCK
-        for row, line in enumerate(table[level]):
-            for column, planes in enumerate(line.tolist()):
-                place = row // whole, column // whole
-                tile = None
-                if level <= plan.tile_levels:
-                    tile = place[0] * plan.tiling.columns + place[1]
-                name = _top_name(level, *place) if tile is None else part_name(tile)
-                for length, crc in planes:
-                    yield Piece(name, length, crc, tile)
+        yield from blocks.in_order(plan, level, table[level])

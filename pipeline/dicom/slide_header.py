@@ -1,0 +1,239 @@
+"""What the header of one file of a slide says of its tiles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.dicom.headers import read_header
+from pipeline.errors import SourceError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+SLIDE_CLASS = "1.2.840.10008.5.1.4.1.1.77.1.6"
+"""VL Whole Slide Microscopy Image Storage."""
+MISSING = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+"""What reading an attribute raises that is absent, empty or no number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The total pixel matrix and its tiles."""
+
+    height: int
+    """Rows of the matrix."""
+    width: int
+    """Columns of the matrix."""
+    tile: tuple[int, int]
+    """(rows, columns) of a tile."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.height, self.width
+
+    @property
+    def rows(self) -> int:
+        """Rows of tiles."""
+        return -(-self.height // self.tile[0])
+
+    @property
+    def columns(self) -> int:
+        """Columns of tiles."""
+        return -(-self.width // self.tile[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Focus:
+    """What one matrix shows."""
+
+    path: str
+    """Identifier of the optical path; empty where there is none."""
+    height: float
+    """Above the glass, in micrometres."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sheet:
+    """The facts of one file."""
+
+    path: str
+    """Where it lies."""
+    header: Dataset
+    """What it says, but for its pixels and for where its frames lie."""
+    uid: str
+    """Of the instance."""
+    series: str
+    """UID of its series."""
+    pyramid: str
+    """UID of its pyramid; empty where it says none."""
+    flavour: str
+    """VOLUME, LABEL, OVERVIEW or THUMBNAIL."""
+    order: int
+    """Instance number."""
+    layout: Layout
+    """Its tiles."""
+    kind: tuple[str, int, int]
+    """Photometric interpretation, bits a sample and samples a pixel."""
+    spacing: tuple[float, float] | None
+    """(between rows, between columns) in millimetres."""
+    focuses: tuple[Focus, ...]
+    """Its matrices, in order."""
+    number: int
+    """Frames."""
+    concatenation: str
+    """UID of the concatenation that it is a part of; empty for none."""
+    first: int
+    """Place of its first frame in the concatenation."""
+    parts: int
+    """Files of the concatenation; 1 where it does not say how many."""
+    places: NDArray[np.int64] | None
+    """(frame, 3) matrix, first row and first column of each frame; None for TILED_FULL."""
+
+
+def read_sheet(path: str) -> Sheet:
+    """The facts of a file; raises SourceError."""
+    header = read_header(path)
+    try:
+        return _sheet(path, header)
+    except MISSING as error:
+        raise SourceError("is a slide whose header lacks what it takes to place its tiles") from (
+            error
+        )
+
+
+def _sheet(path: str, header: Dataset) -> Sheet:
+    layout = Layout(
+        _positive(header, "TotalPixelMatrixRows"),
+        _positive(header, "TotalPixelMatrixColumns"),
+        (_positive(header, "Rows"), _positive(header, "Columns")),
+    )
+    spacing = _spacing(header)
+    if _is_sparse(header):
+        focuses, places = _places(header)
+    else:
+        focuses, places = _full_focuses(header), None
+    # each frame's own would take a thousand times the room of what was read from it
+    if "PerFrameFunctionalGroupsSequence" in header:
+        del header.PerFrameFunctionalGroupsSequence
+    return Sheet(
+        path=path,
+        header=header,
+        uid=str(header.SOPInstanceUID),
+        series=str(header.SeriesInstanceUID),
+        pyramid=str(header.get("PyramidUID") or ""),
+        flavour=str(header.ImageType[2]),
+        order=int(header.get("InstanceNumber") or 0),
+        layout=layout,
+        kind=(
+            str(header.PhotometricInterpretation),
+            int(header.BitsAllocated),
+            int(header.SamplesPerPixel),
+        ),
+        spacing=spacing,
+        focuses=focuses,
+        number=int(header.get("NumberOfFrames") or 1),
+        concatenation=str(header.get("ConcatenationUID") or ""),
+        first=int(header.get("ConcatenationFrameOffsetNumber") or 0),
+        parts=int(header.get("InConcatenationTotalNumber") or 1),
+        places=places,
+    )
+
+
+def _positive(header: Dataset, name: str) -> int:
+    value = int(header[name].value)
+    if value < 1:
+        raise SourceError(f"is a slide with {name} = {value}")
+    return value
+
+
+def _is_sparse(header: Dataset) -> bool:
+    """Whether frames say where they lie; old files do not say of which kind they are."""
+    kind = header.get("DimensionOrganizationType")
+    if kind in ("TILED_FULL", "TILED_SPARSE"):
+        return bool(kind == "TILED_SPARSE")
+    frames = header.get("PerFrameFunctionalGroupsSequence") or []
+    return bool(frames) and "PlanePositionSlideSequence" in frames[0]
+
+
+def _spacing(header: Dataset) -> tuple[float, float] | None:
+    """Of the pixels of all frames, or else of the first."""
+    for name in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        try:
+            down, right = header[name][0].PixelMeasuresSequence[0].PixelSpacing
+            found = float(down), float(right)
+        except MISSING:
+            continue
+        if all(math.isfinite(size) and size > 0 for size in found):
+            return found
+    return None
+
+
+def _full_focuses(header: Dataset) -> tuple[Focus, ...]:
+    """Of TILED_FULL: path by path, of each all focal planes from the glass upwards."""
+    number = int(header.get("NumberOfOpticalPaths") or len(_paths(header)) or 1)
+    paths = (_paths(header) + [""] * number)[:number]
+    planes, origin = int(header.get("TotalPixelMatrixFocalPlanes") or 1), _origin(header)
+    step = 1000 * _step(header) if planes > 1 else 0.0
+    return tuple(Focus(path, origin + step * i) for path in paths for i in range(planes))
+
+
+def _paths(header: Dataset) -> list[str]:
+    """Identifiers of the optical paths."""
+    return [str(item.OpticalPathIdentifier) for item in header.get("OpticalPathSequence") or []]
+
+
+def _origin(header: Dataset) -> float:
+    """Height of the first focal plane above the glass, in micrometres."""
+    try:
+        return float(header.TotalPixelMatrixOriginSequence[0].ZOffsetInSlideCoordinateSystem)
+    except MISSING:
+        return 0.0
+
+
+def _step(header: Dataset) -> float:
+    """Between focal planes, in millimetres; any, where it is not said: it only orders them."""
+    try:
+        groups = header.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+        return float(groups.SpacingBetweenSlices)
+    except MISSING:
+        return 1.0
+
+
+def _places(header: Dataset) -> tuple[tuple[Focus, ...], NDArray[np.int64]]:
+    """Of TILED_SPARSE: (matrices, where each frame lies)."""
+    focuses, places = dict[Focus, int](), list[tuple[int, int, int]]()
+    for focus, y, x in _positions(header):
+        places.append((focuses.setdefault(focus, len(focuses)), y, x))
+    if len(places) != int(header.get("NumberOfFrames") or 1):
+        raise SourceError(
+            f"is a slide of {header.get('NumberOfFrames') or 1} frames that tells of {len(places)} "
+            "where they lie"
+        )
+    return tuple(focuses), np.array(places, np.int64).reshape(-1, 3)
+
+
+def _positions(header: Dataset) -> Iterator[tuple[Focus, int, int]]:
+    """(matrix, first row, first column) of each frame, counted from 0."""
+    shared = (header.get("SharedFunctionalGroupsSequence") or [None])[0]
+    own = (_paths(header) or [""])[0]
+    for item in header.PerFrameFunctionalGroupsSequence:
+        position = item.PlanePositionSlideSequence[0]
+        path = _path(item) or (shared is not None and _path(shared)) or own
+        yield (
+            Focus(path, float(position.get("ZOffsetInSlideCoordinateSystem") or 0)),
+            int(position.RowPositionInTotalImagePixelMatrix) - 1,
+            int(position.ColumnPositionInTotalImagePixelMatrix) - 1,
+        )
+
+
+def _path(groups: Dataset) -> str:
+    """The optical path that functional groups name; empty for none."""
+    named = groups.get("OpticalPathIdentificationSequence")
+    return str(named[0].OpticalPathIdentifier) if named else ""

@@ -1,0 +1,173 @@
+"""Whole slides in DICOM: the finest level, read by region; tiles are decoded when they are touched.
+
+Focal planes and optical paths are frames. What no tile covers is white, or 0 of grey, and masked.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.dicom.files import holds_dicom, is_dicom
+from pipeline.dicom.frames import Frames
+from pipeline.dicom.privacy import called, forget_phi
+from pipeline.dicom.series import Series, open_series, parted
+from pipeline.dicom.slide import Slide, find_slides
+from pipeline.dicom.stored import Stored
+from pipeline.errors import SourceError
+from pipeline.options import SourceOptions
+from pipeline.profile import Band, Profile
+from pipeline.radiometry import Mask, Pixels
+from pipeline.sources.identity import identify
+from pipeline.tiling import Window
+
+DRIVER = "DICOM"
+"""Name of this reader in `source.drivers`; it shares it with that of series."""
+COLOURS = ("red", "green", "blue")
+"""Bands of a slide that is seen by eye; one of fluorescence has a grey one."""
+
+
+def claims(uri: str) -> bool:
+    """Whether the images of a file, a DICOMDIR or a directory are those of a slide."""
+    path = Path(parted(uri)[0])
+    try:
+        if not (is_dicom(path) or (path.is_dir() and holds_dicom(path))):
+            return False
+        return open_series(uri).kind == "slide"
+    except (OSError, ValueError, SourceError):  # the reader of series says what is wrong
+        return False
+
+
+def open(uri: str, options: SourceOptions) -> SlideSource:
+    """Open a slide; reads headers only. Raises SourceError, which names no path."""
+    if DRIVER not in options.drivers:
+        raise SourceError("is DICOM, which source.drivers leaves out", uri=called(uri))
+    try:
+        series = open_series(uri)
+        slide = _slide(series.paths, tuple(map(_version, series.paths)))
+        frames = tuple(Frames(share.sheet.path, share.sheet.header) for share in slide.shares)
+        profile = _profile(uri, series, slide, frames[0].stored, options)
+    except SourceError as error:
+        raise forget_phi(error, uri) from None
+    return SlideSource(profile, slide, frames)
+
+
+@lru_cache(maxsize=4)
+def _slide(paths: tuple[str, ...], versions: tuple[tuple[int, int], ...]) -> Slide:  # noqa: ARG001
+    """The slide of a series; files that have changed are read again."""
+    return find_slides(paths)[0]
+
+
+def _version(path: str) -> tuple[int, int]:
+    """What changes when a file does."""
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns
+
+
+@dataclass(frozen=True, slots=True)
+class SlideSource:
+    """The finest level of a slide."""
+
+    profile: Profile
+    """Its facts."""
+    slide: Slide
+    """Where its tiles lie."""
+    files: tuple[Frames, ...]
+    """What decodes them, of each of the slide's shares."""
+
+    def read(self, window: Window, frame: int = 0) -> Pixels:
+        """(band, y, x) of the selected bands; raises SourceError."""
+        bands = [band.number - 1 for band in self.profile.bands]
+        blank = (
+            np.iinfo(self.profile.dtype).max if len(COLOURS) == self.files[0].stored.bands else 0
+        )
+        pixels = np.full((len(bands), *window.shape), blank, self.profile.dtype)
+        for share, file in zip(self.slide.shares, self.files, strict=True):
+            for index, tile in share.frames(window, frame):
+                both = tile.overlap(window)
+                found = self._decoded(file, index)
+                inside = (slice(None), *both.within(tile).slices)
+                pixels[:, *both.within(window).slices] = found[inside][bands]
+        return pixels
+
+    def mask(self, window: Window, frame: int = 0) -> Mask | None:
+        """(y, x), True where a tile lies; None where no tile is missing."""
+        if not self.profile.mask:
+            return None
+        covered = np.zeros(window.shape, bool)
+        for share in self.slide.shares:
+            for _, tile in share.frames(window, frame):
+                covered[tile.overlap(window).within(window).slices] = True
+        return covered
+
+    def _decoded(self, file: Frames, index: int) -> Pixels:
+        try:
+            return file.read(index)
+        except SourceError as error:
+            raise forget_phi(error, self.profile.uri) from None
+
+
+def _profile(
+    uri: str, series: Series, slide: Slide, stored: Stored, options: SourceOptions
+) -> Profile:
+    """The facts of the finest level; raises SourceError for what cannot be upscaled."""
+    layout = slide.layout
+    if np.dtype(stored.dtype).kind == "f":
+        raise SourceError(f"is a slide of {stored.dtype} pixels; only integers are read")
+    if layout.height * layout.width > options.max_pixels:
+        raise SourceError(
+            f"claims {layout.width} x {layout.height} pixels; source.max_pixels = "
+            f"{options.max_pixels} are allowed"
+        )
+    if slide.spacing is None and options.spacing == "refuse":
+        raise SourceError(
+            "does not say how large its pixels are; go on without with --set source.spacing=warn"
+        )
+    paths = [share.sheet.path for share in slide.shares]
+    info = np.iinfo(stored.dtype)
+    return Profile(
+        uri=uri,
+        driver=DRIVER,
+        height=layout.height,
+        width=layout.width,
+        dtype=stored.dtype,
+        bands=_bands(stored, options),
+        identity=identify(paths),
+        files=tuple(paths),
+        nodata=options.nodata,
+        mask=slide.gaps,
+        tags={DRIVER: _tags(series, slide)},
+        forgotten=_forgotten(slide),
+        block=layout.tile,
+        frames=len(slide.focuses),
+        limits=None if stored.limits == (info.min, info.max) else stored.limits,
+    )
+
+
+def _bands(stored: Stored, options: SourceOptions) -> tuple[Band, ...]:
+    """The selected bands; raises SourceError for one that is not there."""
+    colours = COLOURS if stored.bands == len(COLOURS) else ("gray",)
+    numbers = options.bands or tuple(range(1, len(colours) + 1))
+    for number in numbers:
+        if not 1 <= number <= len(colours):
+            raise SourceError(f"has {len(colours)} bands; there is no band {number} (see --bands)")
+    return tuple(Band(number, colour=colours[number - 1]) for number in numbers)
+
+
+def _tags(series: Series, slide: Slide) -> dict[str, str]:
+    """What it is and how large its pixels are, and nothing about whom it shows."""
+    found = {"kind": "slide", "series": series.id, "modality": series.modality}
+    if slide.spacing:
+        found["PixelSpacing"] = "\\".join(f"{size:.12g}" for size in slide.spacing)
+    return found
+
+
+def _forgotten(slide: Slide) -> dict[str, str]:
+    """What a slide without a size of pixels is warned of."""
+    if slide.spacing:
+        return {}
+    return {"size of pixels": "it does not say how large they are"}

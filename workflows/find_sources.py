@@ -9,12 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipeline.dicom.files import PREAMBLE, is_dicomdir
 from pipeline.errors import SourceError
 from pipeline.options import SourceOptions
 from pipeline.profile import Profile
-from pipeline.sources import Address, absolute, dicom, open_source, zarr
+from pipeline.sources import Address, absolute, open_source, zarr
 
-READ = SourceOptions(drivers=(*SourceOptions().drivers, "BMP", dicom.DRIVER))
+READ = SourceOptions(drivers=(*SourceOptions().drivers, "BMP"), spacing="warn")
 """What is read to train and to judge: what can be upscaled, and more."""
 SUFFIXES = (
     *(".tif", ".tiff", ".jp2", ".j2k", ".png", ".jpg", ".jpeg", ".bmp", ".vrt", ".dcm"),
@@ -165,7 +166,9 @@ def _is_image(path: Path) -> bool:
             head = file.read(256)
     except OSError:  # opening it says why not
         return True
-    return head.startswith(MAGIC) or head[dicom.PREAMBLE : dicom.PREAMBLE + 4] == b"DICM"
+    if head[PREAMBLE : PREAMBLE + 4] == b"DICM":
+        return not is_dicomdir(path)  # what it lists lies beside it
+    return head.startswith(MAGIC)
 
 
 def _is_beside(path: Path) -> bool:

@@ -56,7 +56,7 @@ def place(profile: Profile) -> Slice:
     DICOM PS3.3, section C.7.6.2.1.1: positions are of the centre of the first pixel.
     """
     tags = profile.tags.get(DRIVER, {})
-    series = tags.get("SeriesInstanceUID", "")
+    series = tags.get("Series", "")
     origin, directions = _numbers(tags, "ImagePositionPatient"), None
     if len(origin) == 3:
         directions = _numbers(tags, "ImageOrientationPatient")
@@ -77,7 +77,7 @@ def place(profile: Profile) -> Slice:
     )
     normal = np.cross(along_row, along_column)
     length = float(np.linalg.norm(normal)) or 1.0
-    frame = tags.get("FrameOfReferenceUID") or f"series {series or profile.uri}"
+    frame = tags.get("FrameOfReference") or f"series {series or profile.uri}"
     return Slice(frame, series, corners, normal / length)
 
 

@@ -56,7 +56,7 @@ def find_files(path: Path) -> Files:
             raise SourceError("does not exist", uri=called(path))
     except OSError as error:  # a name too long, a loop of links
         raise SourceError(f"cannot be opened ({error.strerror})", uri=called(path)) from None
-    if _names_others(path):
+    if is_dicomdir(path):
         return _of_dicomdir(path)
     return Files((str(path),), ("",), ())
 
@@ -69,6 +69,15 @@ def is_dicom(path: Path) -> bool:
         with path.open("rb") as file:
             return file.read(PREAMBLE + 4)[PREAMBLE:] == b"DICM"
     except (OSError, ValueError):  # a name that cannot be: the reader of last resort says so
+        return False
+
+
+def is_dicomdir(path: Path) -> bool:
+    """Whether a file is a DICOMDIR, by what it says in its first kilobyte."""
+    try:
+        with path.open("rb") as file:
+            return DIRECTORY.search(file.read(1024)) is not None
+    except OSError:
         return False
 
 
@@ -88,7 +97,7 @@ def _of_folder(folder: Path) -> Files:
             skipped.append(Skipped(str(path), "is a link that leads out of the folder"))
         elif not is_dicom(path):
             skipped.append(Skipped(str(path), OTHER))
-        elif not _names_others(path):
+        elif not is_dicomdir(path):
             seen.setdefault(real, str(path))
     paths = tuple(seen.values())
     return Files(paths, ("",) * len(paths), tuple(skipped))
@@ -106,15 +115,6 @@ def _walk(folder: Path, skipped: list[Skipped]) -> Iterator[Path]:
         for name in linked:
             skipped.append(Skipped(os.path.join(place, name), "is a folder behind a link"))
         yield from (Path(place, name) for name in sorted(names))
-
-
-def _names_others(path: Path) -> bool:
-    """Whether a file is a DICOMDIR, by what it says in its first kilobyte."""
-    try:
-        with path.open("rb") as file:
-            return DIRECTORY.search(file.read(1024)) is not None
-    except OSError:
-        return False
 
 
 def _of_dicomdir(path: Path) -> Files:

@@ -1,221 +1,234 @@
-"""DICOM images as training sees them: the stored values of one file's first frame.
+"""DICOM as a source: a series, a file, or what a DICOMDIR lists, as one stack of frames.
 
-Most of what a DICOM file says cannot be carried over yet. So the driver "DICOM" is not among those
-that may open an input unless it is asked for, as training and evaluation do.
+Values are those that are stored, before any window or rescaling. Nothing that a profile says tells
+whom it shows: series and frames of reference have opaque names. Slides are read by
+`pipeline.sources.slide`.
 """
 
 from __future__ import annotations
 
-import struct
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import OrderedDict
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from pipeline.errors import SourceError
+from pipeline.dicom.files import holds_dicom, is_dicom
+from pipeline.dicom.privacy import called, forget_phi
+from pipeline.dicom.series import Series, Slot, open_series, parted
+from pipeline.dicom.uids import opaque
+from pipeline.errors import ChangedError, SourceError
 from pipeline.options import SourceOptions
 from pipeline.profile import Band, Profile
 from pipeline.radiometry import Mask, Pixels
 from pipeline.sources.identity import identify
-from pipeline.sources.safety import MAX_BLOCK_BYTES, check_path
 from pipeline.tiling import Window
 
 if TYPE_CHECKING:
-    from pydicom import Dataset
+    from pipeline.dicom.frames import Frames
+    from pipeline.dicom.stored import Stored
+    from pipeline.sources import Source
 
 DRIVER = "DICOM"
 """Name of this reader in `source.drivers`."""
-PREAMBLE = 128
-"""Bytes before the four that say what a file is. DICOM PS3.10, section 7.1."""
-GREY = ("MONOCHROME1", "MONOCHROME2")
-"""Photometric interpretations of one sample a pixel that is light, not an index."""
-GEOMETRY = (
-    *("FrameOfReferenceUID", "SeriesInstanceUID", "InstanceNumber", "PixelSpacing"),
-    *("ImagePositionPatient", "ImageOrientationPatient"),
-)
-"""Attributes that become tags: where a slice lies, and nothing about whom it shows."""
-DAMAGE = (
-    *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError),
-    *(ArithmeticError, RuntimeError, struct.error),
-)
-"""What pydicom raises on damaged files, and where nothing installed decodes the pixels."""
+OPEN = 4
+"""Files whose headers a source keeps: tiles that are in flight together touch few."""
+COLOURS = ("red", "green", "blue")
+"""Bands of what is read as RGB."""
 
 
 def claims(uri: str) -> bool:
-    """Whether a file says that it is DICOM; its name does not matter."""
-    path = Path(uri)
+    """Whether a file says that it is DICOM, or a folder holds one that does, by whatever name."""
+    path = Path(parted(uri)[0])
     try:
-        if not path.is_file():  # a pipe would never end
-            return False
-        with path.open("rb") as file:
-            file.seek(PREAMBLE)
-            return file.read(4) == b"DICM"
+        return holds_dicom(path) if path.is_dir() else is_dicom(path)
     except (OSError, ValueError):  # a name that cannot be: the reader of last resort says so
         return False
 
 
-def open(uri: str, options: SourceOptions) -> DicomSource:
-    """Open one file; reads its header only. Raises SourceError."""
+def open(uri: str, options: SourceOptions) -> Source:
+    """Open the one series of a path, or the one named behind a #; reads headers only.
+
+    Raises SourceError, whose text names no file.
+    """
     if DRIVER not in options.drivers:
         raise SourceError(
-            "is DICOM, which can be trained on but not upscaled yet, for what it says besides its "
-            "pixels would be lost; convert it to GeoTIFF or Zarr first",
-            uri=uri,
+            f"is DICOM, which may not be opened; allow it by adding {DRIVER} to source.drivers",
+            uri=called(parted(uri)[0]),
         )
-    check_path(uri, options)
-    with _reading(uri, "cannot be opened"):
-        from pydicom import dcmread
-
-        return DicomSource(_profile(uri, dcmread(uri, stop_before_pixels=True), options))
+    series = open_series(uri)
+    if series.kind == "slide":
+        # imported here, for it is of no use to other series
+        return cast("Source", import_module("pipeline.sources.slide").open(uri, options))
+    return DicomSource(make_profile(uri, series, options), series)
 
 
 class DicomSource:
-    """The first frame of a file: decoded when it is first read, then kept."""
+    """A stack of frames; the frame that was decoded last is kept."""
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, series: Series) -> None:
         self.profile = profile
-        """The facts of its one band."""
-        self._frame: Pixels | None = None
+        """The facts of the selected bands."""
+        self._slots = series.slots
+        self._stored = {one.path: one.stored for one in series.instances}
+        self._bands = [band.number - 1 for band in profile.bands]
+        self._open: OrderedDict[str, Frames] = OrderedDict()
+        self._decoded: tuple[int, Pixels] | None = None
 
-    def read(self, window: Window, frame: int = 0) -> Pixels:  # noqa: ARG002 - one frame
-        """(1, y, x) as stored; raises SourceError."""
-        if self._frame is None:
-            self._frame = self._decode()
-        return np.ascontiguousarray(self._frame[window.slices])[None]
-
-    def mask(self, window: Window, frame: int = 0) -> Mask | None:  # noqa: ARG002 - as asked
-        """None: the value of the padding is nodata."""
-        return None
-
-    def _decode(self) -> Pixels:
-        uri = self.profile.uri
-        with _reading(uri, "cannot be decoded"):
-            from pydicom.pixels.utils import pixel_array
-
-            frame: Pixels = pixel_array(uri, index=0, raw=True)
-        if frame.shape != self.profile.shape[1:] or frame.dtype.name != self.profile.dtype:
+    def read(self, window: Window, frame: int = 0) -> Pixels:
+        """(band, y, x) as stored, colours as RGB; raises SourceError."""
+        slot = self._slots[frame]
+        try:
+            pixels = self._read(slot, window, frame)
+        except SourceError as error:
+            raise forget_phi(error, slot.path) from None
+        except OSError as error:
             raise SourceError(
-                f"holds {frame.dtype.name} {frame.shape} where its header says "
-                f"{self.profile.dtype} {self.profile.shape[1:]}",
-                uri=uri,
-            )
-        return frame
+                f"cannot be read ({error.strerror or 'it ends too early'})", uri=called(slot.path)
+            ) from None
+        return np.ascontiguousarray(pixels[self._bands])
+
+    def mask(self, window: Window, frame: int = 0) -> Mask | None:
+        """Where pixels are no padding; None where one value says it, which then is nodata."""
+        if not self.profile.mask:
+            return None
+        padding = self._stored[self._slots[frame].path].padding
+        if padding is None:
+            return np.ones(window.shape, bool)
+        low, high = padding
+        pixels = self.read(window, frame)[0]
+        return np.asarray((pixels < low) | (pixels > high))
+
+    def _read(self, slot: Slot, window: Window, frame: int) -> Pixels:
+        """All bands: of uncompressed frames only these rows, of others the frame that is kept."""
+        frames = self._frames(slot.path)
+        if frames.stored.native:
+            return frames.window(slot.frame, window)
+        if self._decoded is None or self._decoded[0] != frame:
+            self._decoded = None  # not two at once
+            self._decoded = (frame, frames.read(slot.frame))
+        return self._decoded[1][:, *window.slices]
+
+    def _frames(self, path: str) -> Frames:
+        """The frames of a file, as it was when the series was found; raises SourceError."""
+        found = self._open.pop(path, None)
+        if found is None:
+            from pipeline.dicom.frames import Frames
+            from pipeline.dicom.headers import read_header
+
+            found = Frames(path, read_header(path))
+            if found.stored != self._stored[path]:
+                raise ChangedError("changed while it was being read; run the job again", uri=path)
+            found.check()
+        self._open[path] = found
+        while len(self._open) > OPEN:
+            self._open.popitem(last=False)
+        return found
 
 
-@contextmanager
-def _reading(uri: str, what: str) -> Iterator[None]:
-    """Turn pydicom's errors into one line that names the file; its warnings are of no use here."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except DAMAGE as error:
-        raise SourceError(f"{what} ({error or type(error).__name__})", uri=uri) from error
-
-
-def _profile(uri: str, header: Dataset, options: SourceOptions) -> Profile:
-    """The facts of the header; raises SourceError for what is no grey image of whole numbers."""
-    _check_kind(uri, header)
-    if options.bands and options.bands != (1,):
-        wrong = next(number for number in options.bands if number != 1)
-        raise SourceError(f"has one band; there is no band {wrong} (see --bands)", uri=uri)
-    height, width, dtype = int(header.Rows), int(header.Columns), _dtype(uri, header)
-    if not height or not width or height * width > options.max_pixels:
-        raise SourceError(
-            f"claims {width} x {height} pixels; from 1 to source.max_pixels = "
-            f"{options.max_pixels} are allowed",
-            uri=uri,
-        )
-    if height * width * np.dtype(dtype).itemsize > MAX_BLOCK_BYTES:
-        raise SourceError(
-            f"has frames of {width} x {height} pixels, which are decoded as a whole; "
-            f"{MAX_BLOCK_BYTES / 2**20:.0f} MiB are the limit",
-            uri=uri,
-        )
+def make_profile(uri: str, series: Series, options: SourceOptions) -> Profile:
+    """The facts of a series; raises SourceError for what the options do not allow."""
+    stored = series.stored
+    _check(uri, series, options)
+    padding = {one.stored.padding for one in series.instances}
+    nodata = _one_value(padding) if options.nodata is None else options.nodata
+    native = all(one.stored.native for one in series.instances)
+    whole = 8 * np.dtype(stored.dtype).itemsize
     return Profile(
         uri=uri,
         driver=DRIVER,
-        height=height,
-        width=width,
-        dtype=dtype,
-        bands=(_band(header),),
-        identity=identify([uri]),
-        files=(uri,),
-        nodata=_padding(uri, header, dtype) if options.nodata is None else options.nodata,
-        saturated=_ceiling(header, dtype),
-        tags={DRIVER: _geometry(header)},
-        forgotten={"frames after the first": "are not read"} if _frames(header) > 1 else {},
-        block=(height, width),
+        height=stored.rows,
+        width=stored.columns,
+        dtype=stored.dtype,
+        bands=_bands(uri, series, options),
+        identity=identify(series.paths),
+        files=series.paths,
+        nodata=nodata,
+        mask=nodata is None and padding != {None},
+        saturated=_ceiling(stored),
+        tags={DRIVER: tags_of(series)},
+        bits=stored.bits_stored if stored.bits_stored < whole else None,
+        block=(1 if native else stored.rows, stored.columns),
+        frames=len(series.slots),
+        limits=stored.limits,
     )
 
 
-def _check_kind(uri: str, header: Dataset) -> None:
-    if "Rows" not in header or "Columns" not in header:
-        raise SourceError("is DICOM without an image", uri=uri)
-    kind = str(header.get("PhotometricInterpretation", "no photometric interpretation"))
-    if kind not in GREY or int(header.get("SamplesPerPixel", 1)) != 1:
-        raise SourceError(f"is DICOM of {kind}; only {' and '.join(GREY)} are read", uri=uri)
+def tags_of(series: Series) -> dict[str, str]:
+    """What a profile says of a series: its kind, and where its first frame lies.
 
-
-def _dtype(uri: str, header: Dataset) -> str:
-    """numpy's name of what is stored. DICOM PS3.3, section C.7.6.3.1."""
-    bits = int(header.BitsAllocated)
-    if bits not in (8, 16, 32) or "PixelRepresentation" not in header:
-        raise SourceError(
-            f"is DICOM of {bits} bits a pixel; only integers of 8, 16 and 32 are read", uri=uri
-        )
-    return f"{'int' if int(header.PixelRepresentation) else 'uint'}{bits}"
-
-
-def _band(header: Dataset) -> Band:
-    """Its band, named after the modality; physical values by the modality's rescaling."""
-    return Band(
-        number=1,
-        description=str(header.get("Modality") or "") or None,
-        unit=str(header.get("RescaleType") or "") or None,
-        scale=float(header.get("RescaleSlope") or 1.0),
-        offset=float(header.get("RescaleIntercept") or 0.0),
-        colour="gray",
-    )
-
-
-def _padding(uri: str, header: Dataset, dtype: str) -> float | None:
-    """The value around what was imaged, read as the pixels are; raises SourceError for a range."""
-    value = header.get("PixelPaddingValue")
-    if value is None:
-        return None
-    if header.get("PixelPaddingRangeLimit") not in (None, value):
-        raise SourceError(
-            f"pads with a range of values, {value} to {header.PixelPaddingRangeLimit}, which is "
-            "not supported",
-            uri=uri,
-        )
-    # written as unsigned by some where the pixels are signed
-    return float(np.array(int(value)).astype(dtype))
-
-
-def _ceiling(header: Dataset, dtype: str) -> float | None:
-    """The largest value of the bits that are used, where they are more than 8."""
-    used = int(header.get("BitsStored", 8)) - (np.dtype(dtype).kind == "i")
-    return float(2**used - 1) if used > 8 else None
-
-
-def _geometry(header: Dataset) -> dict[str, str]:
-    """Attributes as DICOM writes them, numbers parted by backslashes."""
-    found = {name: header.get(name) for name in GEOMETRY}
-    return {
-        name: value if isinstance(value, str) else "\\".join(str(v) for v in _several(value))
-        for name, value in found.items()
-        if value not in (None, "")
+    Numbers are parted by backslashes, as in DICOM. Identifiers are opaque.
+    """
+    first = series.first
+    plane = series.planes[0] if series.planes else None
+    found = {
+        "kind": series.kind,
+        "Modality": first.modality,
+        "Series": series.id if series.uid else "",
+        "FrameOfReference": opaque(first.body) if first.body else "",
+        "TransferSyntax": ", ".join(sorted({one.stored.syntax_name for one in series.instances})),
+        "PhotometricInterpretation": first.stored.photometric,
+        "PixelSpacing": _text(first.spacing),
+        "ImagePositionPatient": _text(plane.position if plane else None),
+        "ImageOrientationPatient": _text(plane.orientation if plane else None),
+        "SpacingBetweenSlices": "" if series.step is None else f"{series.step:.9g}",
+        "InstanceNumber": "" if first.number is None else str(first.number),
+        "flags": "; ".join(series.flags),
     }
+    return {name: value for name, value in found.items() if value}
 
 
-def _several(value: object) -> list[object]:
-    return list(value) if hasattr(value, "__iter__") else [value]
+def _text(values: tuple[float, ...] | None) -> str:
+    return "\\".join(repr(value) for value in values or ())
 
 
-def _frames(header: Dataset) -> int:
-    return int(header.get("NumberOfFrames") or 1)
+def _check(uri: str, series: Series, options: SourceOptions) -> None:
+    """Raise SourceError where pixels have no size, or are too many."""
+    stored, frames = series.stored, len(series.slots)
+    if series.doubt and options.spacing == "refuse":
+        raise SourceError(
+            f"{series.doubt}, so that its geometry would be wrong; go on all the same with --set "
+            "source.spacing=warn",
+            uri=called(parted(uri)[0]),
+        )
+    pixels = stored.rows * stored.columns * frames
+    if not 0 < pixels <= options.max_pixels:
+        raise SourceError(
+            f"claims {frames} frames of {stored.columns} x {stored.rows} pixels; from 1 to "
+            f"source.max_pixels = {options.max_pixels} pixels are allowed",
+            uri=called(parted(uri)[0]),
+        )
+
+
+def _bands(uri: str, series: Series, options: SourceOptions) -> tuple[Band, ...]:
+    """The selected bands; raises SourceError for one that is not there."""
+    first = series.first
+    rescales = {one.rescale for one in series.instances}
+    scale, offset = rescales.pop() if len(rescales) == 1 else (1.0, 0.0)
+    if first.stored.bands == 1:
+        name, unit = first.modality or None, first.unit or None
+        bands = [Band(1, name, unit, scale, offset, colour="gray")]
+    else:
+        bands = [Band(number, colour, colour=colour) for number, colour in enumerate(COLOURS, 1)]
+    wanted = options.bands or tuple(range(1, len(bands) + 1))
+    for number in wanted:
+        if not 1 <= number <= len(bands):
+            has = "one band" if len(bands) == 1 else f"{len(bands)} bands"
+            raise SourceError(
+                f"has {has}; there is no band {number} (see --bands)", uri=called(parted(uri)[0])
+            )
+    return tuple(bands[number - 1] for number in wanted)
+
+
+def _one_value(padding: set[tuple[float, float] | None]) -> float | None:
+    """The one value that marks padding in all files; None for none, and for ranges."""
+    if len(padding) != 1:
+        return None
+    ends = next(iter(padding))
+    return None if ends is None or ends[0] != ends[1] else float(ends[0])
+
+
+def _ceiling(stored: Stored) -> float | None:
+    """The largest value of the bits that are used, where they are more than 8."""
+    return float(stored.limits[1]) if stored.limits and stored.bits_stored > 8 else None

@@ -19,7 +19,7 @@ def write_dicom(path: Path, pixels: Pixels, *, rle: bool = False, **attributes: 
     """(y, x) or (frame, y, x) pixels as a CT image; `attributes` replace and add to the others."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CT, "1.2.3"
+    meta.MediaStorageSOPClassUID = CT
     image = Dataset()
     image.file_meta = meta
     image.SOPClassUID, image.SOPInstanceUID, image.Modality = CT, "1.2.3", "CT"
@@ -34,6 +34,7 @@ def write_dicom(path: Path, pixels: Pixels, *, rle: bool = False, **attributes: 
     image["PixelData"].VR = "OW"
     for name, value in attributes.items():
         setattr(image, name, value)
+    meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
     if rle:
         image.compress(RLELossless)
     image.save_as(path, enforce_file_format=True)
@@ -52,6 +53,7 @@ def write_series(folder: Path, count: int, *, name: str = "I", first: float = 0.
             write_dicom(
                 folder / f"{name}{7 * number % count:03d}",
                 pixels,
+                SOPInstanceUID=f"1.2.3.{len(name)}.{number + 1}",
                 SeriesInstanceUID=f"1.2.3.{len(name)}",
                 FrameOfReferenceUID="1.2.3.9",
                 InstanceNumber=number + 1,

@@ -59,7 +59,11 @@ def fates(plan: Plan) -> tuple[Fate, ...]:
     if profile.nodata is not None:
         found.append(Fate("padding", "kept", f"{profile.nodata:g}, as fill value and in dicom"))
     if profile.mask:
-        found.append(Fate("mask", "dropped", "what is not on the slide has the pixels of its gaps"))
+        found.append(
+            Fate(
+                "mask", "dropped", "OME-Zarr has none; pixels that it marks come back as they were"
+            )
+        )
     found.append(Fate("patient, study and all other attributes", "dropped", "only DICOM has them"))
     return tuple(found)
 

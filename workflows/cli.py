@@ -199,10 +199,11 @@ def _upscale(job: Job, *, as_json: bool, quiet: bool) -> None:
 
 @app.command()
 def inspect(
-    source: Annotated[str, typer.Argument(help="Image.")],
+    source: Annotated[str, typer.Argument(help="Image, or a folder of DICOM files.")],
     *,
     bands: Bands = None,
     categorical: Annotated[str | None, flag("source.categorical")] = None,
+    phi: Annotated[bool, typer.Option("--phi", help="Of DICOM, also show of whom it is.")] = False,
     assignments: Assignments = None,
     as_json: AsJson = False,
     debug: Debug = False,  # noqa: ARG001 - `run` looks at it
@@ -210,11 +211,18 @@ def inspect(
     """Show what is known of an image before a pixel is read."""
     from pipeline.serial import to_json
     from workflows.config import make_job, read_settings
-    from workflows.console import open_console, show_profile
+    from workflows.console import open_console, show_dicom, show_profile
     from workflows.inspect import read_profile
+    from workflows.inspect_dicom import inspect_dicom
 
     flags = {"bands": bands, "categorical": categorical}
     job = make_job(source, (), read_settings(None, assignments or (), flags=flags))
+    if (found := inspect_dicom(source, job.input, phi=phi)) is not None:
+        if as_json:
+            typer.echo(json.dumps(to_json(found), indent=2, ensure_ascii=False))
+        else:
+            show_dicom(open_console(), found)
+        return
     profile = read_profile(source, job.input)
     if as_json:
         typer.echo(json.dumps(to_json(profile), indent=2, ensure_ascii=False))

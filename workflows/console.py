@@ -25,6 +25,7 @@ from workflows.report import Report
 if TYPE_CHECKING:
     from espcn.evaluation import Quality
     from workflows.evaluate import Evaluation
+    from workflows.inspect_dicom import Inspection
 
 PIPED_WIDTH = 10_000
 """Columns where nobody looks: lines of a pipe or a file are never broken."""
@@ -72,6 +73,13 @@ def show_profile(console: Console, profile: Profile) -> None:
     console.print(_table(("", ""), [row for row in [*rows, *tags] if row[1]], header=False))
     columns = ("band", "name", "role", "colour", "unit", "scale", "offset", "tags")
     console.print(_table(columns, [_band_row(band) for band in profile.bands]))
+
+
+def show_dicom(console: Console, inspection: Inspection) -> None:
+    """Series, and what is not used."""
+    from workflows.inspect_dicom import rows_of
+
+    console.print(_table(("", ""), rows_of(inspection), header=False))
 
 
 def show_models(console: Console, cards: Iterable[Card]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -73,11 +74,15 @@ class Instance:
 
 def read_instance(path: str) -> Instance:
     """The facts of a file, from its header; raises SourceError."""
-    from pipeline.dicom.headers import read_header
+    from pipeline.dicom.headers import quiet, read_header
     from pipeline.dicom.stored import describe
 
     header = read_header(path)
-    stored = describe(header)
+    with quiet():  # values are looked at when they are asked for
+        return _instance(path, header, describe(header))
+
+
+def _instance(path: str, header: Dataset, stored: Stored) -> Instance:
     kind = _kind(header, stored)
     planes = () if kind == "slide" else planes_of(header, stored.frames)
     spacing, doubt = _spacing(header, kind)
@@ -88,7 +93,7 @@ def read_instance(path: str) -> Instance:
         study=text(header, "StudyInstanceUID"),
         body=text(header, "FrameOfReferenceUID"),
         sop_class=text(header, "SOPClassUID"),
-        modality=text(header, "Modality"),
+        modality=_code(header, "Modality"),
         kind=kind,
         stored=stored,
         number=_whole(header, "InstanceNumber"),
@@ -99,7 +104,7 @@ def read_instance(path: str) -> Instance:
         localizer=not {"LOCALIZER", "SCOUT"}.isdisjoint(words(header, "ImageType")),
         tilt=(numbers(header, "GantryDetectorTilt") or (0.0,))[0],
         rescale=_rescale(header),
-        unit=text(header, "RescaleType"),
+        unit=_code(header, "RescaleType"),
     )
 
 
@@ -143,6 +148,12 @@ def text(header: Dataset, name: str) -> str:
     except DAMAGE:
         return ""
     return "" if value is None else str(value).strip(" \0")
+
+
+def _code(header: Dataset, name: str) -> str:
+    """A short word that may be shown; empty where it could be anything else."""
+    found = text(header, name)
+    return found if re.fullmatch(r"[A-Za-z0-9_/^*.% -]{1,16}", found) else ""
 
 
 def words(header: Dataset, name: str) -> tuple[str, ...]:

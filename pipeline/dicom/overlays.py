@@ -1,0 +1,73 @@
+"""Overlays, one bit a pixel, on finer pixels: each bit becomes a square of them.
+
+DICOM PS3.3, section C.9.2; bits are packed from the lowest of each byte on (PS3.5, section 8.1.2).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.dicom.instances import numbers
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+GROUPS = range(0x6000, 0x6100, 2)
+"""Groups of overlays."""
+ROWS, COLUMNS, FRAMES, ORIGIN, AREA = 0x10, 0x11, 0x15, 0x50, 0x1301
+MEASURED = (0x1302, 0x1303)
+"""Mean and deviation of the pixels in a region: of the coarse ones."""
+DATA = 0x3000
+LARGEST = 2**16 - 1
+"""Rows and columns that an overlay can have."""
+
+
+def refine_overlays(dataset: Dataset, scale: int) -> None:
+    """Change all overlays in place; those that lie in unused bits of pixels are gone with these."""
+    for group in GROUPS:
+        tags = [tag for tag in sorted(dataset.keys()) if tag.group == group]
+        bits = _bits(dataset, group) if tags else None
+        if bits is None or max(bits.shape[1:]) * scale > LARGEST:
+            for tag in tags:
+                del dataset[tag]
+        else:
+            _replace(dataset, group, bits, scale)
+
+
+def _bits(dataset: Dataset, group: int) -> np.ndarray | None:
+    """(frame, y, x) of zeros and ones; None for what is no whole overlay."""
+    rows, columns, frames = (
+        int((_numbers(dataset, group, element) or (1.0,))[0]) for element in (ROWS, COLUMNS, FRAMES)
+    )
+    data = dataset.get((group, DATA))
+    packed = b"" if data is None or not isinstance(data.value, bytes) else data.value
+    count = frames * rows * columns
+    if min(frames, rows, columns) < 1 or 8 * len(packed) < count:
+        return None
+    flat = np.unpackbits(np.frombuffer(packed, np.uint8), count=count, bitorder="little")
+    return flat.reshape(frames, rows, columns)
+
+
+def _replace(dataset: Dataset, group: int, bits: np.ndarray, scale: int) -> None:
+    fine = bits.repeat(scale, axis=1).repeat(scale, axis=2)
+    packed = np.packbits(fine, bitorder="little").tobytes()
+    dataset[group, DATA].value = packed + b"\0" * (len(packed) % 2)
+    dataset[group, ROWS].value, dataset[group, COLUMNS].value = fine.shape[1:]
+    origin = _numbers(dataset, group, ORIGIN)
+    if origin:
+        dataset[group, ORIGIN].value = [(int(place) - 1) * scale + 1 for place in origin]
+    area = _numbers(dataset, group, AREA)
+    if area:
+        dataset[group, AREA].value = str(int(area[0]) * scale**2)
+    for element in MEASURED:
+        if (group, element) in dataset:
+            del dataset[group, element]
+
+
+def _numbers(dataset: Dataset, group: int, element: int) -> tuple[float, ...]:
+    from pydicom.tag import Tag
+
+    tag = Tag(group, element)
+    return numbers(dataset, tag) if tag in dataset else ()  # type: ignore[arg-type]

@@ -13,13 +13,16 @@ thumbnail are never looked at. DICOM PS3.3, sections C.7.6.17.3 and C.8.12.4.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.dicom.series import open_series
 from pipeline.dicom.slide_header import Focus, Layout, Sheet, read_sheet
 from pipeline.errors import SourceError
 from pipeline.tiling import Window
@@ -96,9 +99,30 @@ class Slide:
         return self.shares[0].sheet.header
 
     @property
+    def paths(self) -> tuple[str, ...]:
+        """Identifiers of its optical paths, in order."""
+        return tuple(dict.fromkeys(focus.path for focus in self.focuses))
+
+    @property
     def spacing(self) -> tuple[float, float] | None:
         """(between rows, between columns) in millimetres; None where it is not said."""
         return self.shares[0].sheet.spacing
+
+
+def open_slide(uri: str) -> Slide:
+    """The slide of a path, or of `PATH#ID`; read once while its files stay as they are.
+
+    Raises SourceError.
+    """
+    paths = open_series(uri).paths
+    found = map(os.stat, paths)
+    return _of_files(paths, tuple((status.st_size, status.st_mtime_ns) for status in found))
+
+
+@lru_cache(maxsize=4)
+def _of_files(paths: tuple[str, ...], versions: tuple[tuple[int, int], ...]) -> Slide:  # noqa: ARG001
+    """The slide of a series; files that have changed are read again."""
+    return find_slides(paths)[0]
 
 
 def find_slides(paths: Iterable[str]) -> tuple[Slide, ...]:
@@ -110,6 +134,10 @@ def find_slides(paths: Iterable[str]) -> tuple[Slide, ...]:
         if sheet.flavour == "VOLUME" and sheet.uid not in seen:
             series.setdefault(sheet.series, []).append(sheet)
             seen.add(sheet.uid)
+    if not series:
+        raise SourceError(
+            "holds no image of the slide itself, but its label, overview or thumbnail"
+        )
     return tuple(_finest(sheets) for sheets in series.values())
 
 

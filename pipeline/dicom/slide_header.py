@@ -119,9 +119,7 @@ def _sheet(path: str, header: Dataset) -> Sheet:
         focuses, places = _places(header)
     else:
         focuses, places = _full_focuses(header), None
-    # each frame's own would take a thousand times the room of what was read from it
-    if "PerFrameFunctionalGroupsSequence" in header:
-        del header.PerFrameFunctionalGroupsSequence
+    _forget_frames(header)
     return Sheet(
         path=path,
         header=header,
@@ -144,6 +142,20 @@ def _sheet(path: str, header: Dataset) -> Sheet:
         parts=int(header.get("InConcatenationTotalNumber") or 1),
         places=places,
     )
+
+
+def _forget_frames(header: Dataset) -> None:
+    """Drop what is said of each frame, a thousand times what was read from it; but for the size of
+    pixels, which is that of all."""
+    frames = header.get("PerFrameFunctionalGroupsSequence")
+    if frames is None:
+        return
+    shared = header.get("SharedFunctionalGroupsSequence") or []
+    if frames and shared and "PixelMeasuresSequence" not in shared[0]:
+        sizes = frames[0].get("PixelMeasuresSequence")
+        if sizes:
+            shared[0].PixelMeasuresSequence = sizes
+    del header.PerFrameFunctionalGroupsSequence
 
 
 def _positive(header: Dataset, name: str) -> int:

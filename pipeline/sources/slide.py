@@ -5,9 +5,7 @@ Focal planes and optical paths are frames. What no tile covers is white, or 0 of
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ from pipeline.dicom.files import holds_dicom, is_dicom
 from pipeline.dicom.frames import Frames
 from pipeline.dicom.privacy import called, forget_phi
 from pipeline.dicom.series import Series, open_series, parted
-from pipeline.dicom.slide import Slide, find_slides
+from pipeline.dicom.slide import Slide, open_slide
 from pipeline.dicom.stored import Stored
 from pipeline.errors import SourceError
 from pipeline.options import SourceOptions
@@ -48,24 +46,12 @@ def open(uri: str, options: SourceOptions) -> SlideSource:
         raise SourceError("is DICOM, which source.drivers leaves out", uri=called(uri))
     try:
         series = open_series(uri)
-        slide = _slide(series.paths, tuple(map(_version, series.paths)))
+        slide = open_slide(uri)
         frames = tuple(Frames(share.sheet.path, share.sheet.header) for share in slide.shares)
         profile = _profile(uri, series, slide, frames[0].stored, options)
     except SourceError as error:
         raise forget_phi(error, uri) from None
     return SlideSource(profile, slide, frames)
-
-
-@lru_cache(maxsize=4)
-def _slide(paths: tuple[str, ...], versions: tuple[tuple[int, int], ...]) -> Slide:  # noqa: ARG001
-    """The slide of a series; files that have changed are read again."""
-    return find_slides(paths)[0]
-
-
-def _version(path: str) -> tuple[int, int]:
-    """What changes when a file does."""
-    status = os.stat(path)
-    return status.st_size, status.st_mtime_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +146,7 @@ def _bands(stored: Stored, options: SourceOptions) -> tuple[Band, ...]:
 
 def _tags(series: Series, slide: Slide) -> dict[str, str]:
     """What it is and how large its pixels are, and nothing about whom it shows."""
-    found = {"kind": "slide", "series": series.id, "modality": series.modality}
+    found = {"kind": "slide", "Series": series.id, "Modality": series.modality}
     if slide.spacing:
         found["PixelSpacing"] = "\\".join(f"{size:.12g}" for size in slide.spacing)
     return found

@@ -48,7 +48,7 @@ def check_bands(
         known = [band.description or _name_of(band, wanted) for band in light]
         found = ", ".join(name or "an unnamed band" for name in known)
         way = select(numbers) if numbers else "choose another model, or name them as it does"
-    raise PlanError(f"{model} takes {taken}, {scene} has {found}; {way}", uri=profile.uri)
+    raise PlanError(f"{model} takes {taken}, {scene} has {found}; {way}", uri=profile.label)
 
 
 def unnamed(profile: Profile, upscaler: Upscaler) -> tuple[Band, ...]:

@@ -146,7 +146,7 @@ def check_memory(plan: Plan, *, memory: int) -> None:
         raise PlanError(
             f"a tile of {plan.tiling.side} px needs {mib(need)}, a worker thread has "
             f"{mib(memory)}; use a smaller tiling.tile, fewer threads or more memory",
-            uri=plan.profile.uri,
+            uri=plan.profile.label,
         )
 
 

@@ -107,7 +107,7 @@ class Profile:
         """What reports and pictures call it: its path, or an id that says nothing of a patient."""
         if not self.medical:
             return self.uri
-        return f"DICOM {self.tags.get(self.driver, {}).get('series', 'series')}"
+        return f"DICOM {self.tags.get(self.driver, {}).get('Series', 'series')}"
 
     @property
     def light(self) -> tuple[int, ...]:

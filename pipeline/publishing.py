@@ -41,7 +41,7 @@ def check_unchanged(plan: Plan, *stages: Path) -> None:
         for stage in stages:
             clear(stage)
         raise ChangedError(
-            "changed while it was being read; run the job again", uri=plan.source.uri
+            "changed while it was being read; run the job again", uri=plan.profile.label
         )
 
 

@@ -79,7 +79,7 @@ def range_of(
         f"the model was trained on a range of values and cannot know that of {profile.dtype} data; "
         "give it with --set radiometry.input_range='[0, 10000]', or use a general-x* model, which "
         "needs none",
-        uri=profile.uri,
+        uri=profile.label,
     )
 
 

@@ -35,7 +35,7 @@ def check(plan: Plan, target: Path) -> None:
         raise PlanError(
             f"Zarr cannot be compressed with {plan.output.compress}; use --compress "
             f"{', '.join(BLOSC)} or none",
-            uri=plan.profile.uri,
+            uri=plan.profile.label,
         )
     if _is_foreign(target):
         raise PlanError(f"{FOREIGN}; move it away or choose another name", uri=str(target))

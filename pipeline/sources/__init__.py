@@ -67,7 +67,9 @@ class Address:
         while len(held) > KEPT:
             del held[next(iter(held))]
         if source.profile.identity != identity:
-            raise ChangedError("changed while it was being read; run the job again", uri=self.uri)
+            raise ChangedError(
+                "changed while it was being read; run the job again", uri=source.profile.label
+            )
         return source
 
 

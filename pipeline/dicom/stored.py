@@ -1,4 +1,4 @@
-"""What a header says of its pixels: type and number, how they are kept, and as what they are read."""
+"""What a header says of its pixels: type and number, how they are kept, as what they are read."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.dicom.colour import read_palette
 from pipeline.dicom.headers import DAMAGE, quiet
 from pipeline.dicom.syntaxes import LOSSY, SYNTAXES, UNSUPPORTED
 from pipeline.errors import SourceError
@@ -70,6 +71,22 @@ class Stored:
     limits: tuple[int, int] | None
     """Smallest and largest value that can be read; None of floats."""
 
+    least: tuple[int, int]
+    """Smallest rows and columns of a compressed frame: those of slides may be cut at the edges."""
+
+    @property
+    def stored_dtype(self) -> str:
+        """numpy's name of what is stored: `dtype` but where a palette stands between them."""
+        kind = "float" if self.floating else "int" if self.signed else "uint"
+        return f"{kind}{self.bits_allocated}"
+
+    @property
+    def stored_limits(self) -> tuple[int, int]:
+        """Smallest and largest integer that the stored bits can say."""
+        if self.signed:
+            return -(2 ** (self.bits_stored - 1)), 2 ** (self.bits_stored - 1) - 1
+        return 0, 2**self.bits_stored - 1
+
     @property
     def sample_bytes(self) -> int:
         """Bytes of a stored sample."""
@@ -112,11 +129,8 @@ def _describe(header: Dataset) -> Stored:
     syntax = _syntax(header)
     photometric, samples = _photometric(header)
     bits, stored, high, signed, dtype = _bits(header)
-    limits = _limits(stored, signed=signed, floating=dtype.startswith("float"))
     if photometric == PALETTE:
-        dtype, limits = _palette_type(header)
-    elif stored != 8 and photometric in YBR[1:2]:
-        raise SourceError(f"is {photometric} of {stored} bits; 8 are what the standard allows")
+        dtype = read_palette(header).colours.dtype.name
     grey = photometric in GREY
     rows, columns = int(header.Rows), int(header.Columns)
     facts = Stored(
@@ -127,7 +141,7 @@ def _describe(header: Dataset) -> Stored:
         signed=signed,
         rows=rows,
         columns=columns,
-        frames=_count(header, "NumberOfFrames"),
+        frames=_frames(header),
         samples=samples,
         bands=1 if grey else 3,
         photometric=photometric,
@@ -137,7 +151,8 @@ def _describe(header: Dataset) -> Stored:
         syntax_name=SYNTAXES[syntax].name,
         lossy=header.get("LossyImageCompression") == "01" or syntax in LOSSY,
         padding=_padding(header, dtype, stored) if grey else None,
-        limits=limits,
+        limits=_limits(dtype, None if photometric == PALETTE else stored),
+        least=_least(header, rows, columns),
     )
     _check_size(facts)
     return facts
@@ -205,25 +220,25 @@ def _keyword(header: Dataset) -> str:
     return "DoubleFloatPixelData" if header.get("BitsAllocated") == 64 else "FloatPixelData"
 
 
-def _limits(stored: int, *, signed: bool, floating: bool) -> tuple[int, int] | None:
-    if floating:
+def _limits(dtype: str, stored: int | None) -> tuple[int, int] | None:
+    """The range of a type, of which `stored` bits are in use where they are given."""
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
         return None
-    return (-(2 ** (stored - 1)), 2 ** (stored - 1) - 1) if signed else (0, 2**stored - 1)
+    bits = kind.itemsize * 8 if stored is None else stored
+    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if kind.kind == "i" else (0, 2**bits - 1)
 
 
-def _palette_type(header: Dataset) -> tuple[str, tuple[int, int]]:
-    """The type and range of a palette's colours. DICOM PS3.3, section C.7.6.3.1.5."""
-    entries, _, depth = (int(v) for v in header.RedPaletteColorLookupTableDescriptor)
-    plain = header.get("RedPaletteColorLookupTableData")
-    if plain is not None:  # 8-bit entries may be kept in 16 bits each
-        depth = 8 * (len(plain) // (entries or 2**16))
-    if depth not in (8, 16):
-        raise SourceError(f"has a palette of {depth} bits an entry; 8 and 16 are allowed")
-    return f"uint{depth}", (0, 2**depth - 1)
+def _least(header: Dataset, rows: int, columns: int) -> tuple[int, int]:
+    """The smallest tile of a slide: what its matrix leaves for the last row and column of tiles."""
+    down, across = header.get("TotalPixelMatrixRows"), header.get("TotalPixelMatrixColumns")
+    if not down or not across or not rows or not columns:
+        return rows, columns
+    return (int(down) - 1) % rows + 1, (int(across) - 1) % columns + 1
 
 
-def _count(header: Dataset, name: str) -> int:
-    count = int(header.get(name) or 1)
+def _frames(header: Dataset) -> int:
+    count = int(header.get("NumberOfFrames") or 1)
     if count < 1:
         raise SourceError(f"claims {count} frames")
     return count

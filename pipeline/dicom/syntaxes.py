@@ -42,7 +42,7 @@ SYNTAXES = {
     f"{BASE}.4.203": Syntax("HTJ2K", "htj2k", True),
 }
 LOSSY = tuple(f"{BASE}.4.{last}" for last in (50, 51, 53, 55, 81))
-"""Syntaxes whose pixels lost something whatever the header says; in JPEG 2000 they need not have."""
+"""Syntaxes whose pixels lost something whatever the header says; of JPEG 2000 that is open."""
 UNSUPPORTED = {
     **dict.fromkeys((f"{BASE}.4.92", f"{BASE}.4.93"), "JPEG 2000 of several components"),
     **dict.fromkeys((f"{BASE}.4.94", f"{BASE}.4.95"), "JPIP, whose pixels lie elsewhere"),

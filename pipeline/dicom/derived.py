@@ -21,6 +21,7 @@ from pipeline.dicom.headers import DAMAGE, quiet
 from pipeline.dicom.lossy import keep_loss
 from pipeline.dicom.references import EQUIPMENT, append, code
 from pipeline.dicom.uids import derived_uid
+from pipeline.errors import PlanError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -83,6 +84,19 @@ class Derivation:
         return derived_uid(source, self.sha256, str(self.scale), self.options, *more)
 
 
+def name_itself(header: Dataset) -> None:
+    """Take what an instance does not say of itself from the file's meta information.
+
+    Raises PlanError if that does not say it either.
+    """
+    for name in ("SOPClassUID", "SOPInstanceUID"):
+        if not header.get(name):
+            said = header.file_meta.get(f"MediaStorage{name}")
+            if not said:
+                raise PlanError(f"has no {name}, from which that of the output would follow")
+            setattr(header, name, said)
+
+
 def derive(
     header: Dataset,
     derivation: Derivation,
@@ -116,7 +130,7 @@ def _identify(found: Dataset, header: Dataset, derivation: Derivation, part: str
             setattr(found, name, derivation.uid(str(found.get(name))))
     found.SeriesNumber = _number(found, derivation.scale)
     said = _text(found, "SeriesDescription")
-    suffix = f" SRx{derivation.scale}"
+    suffix = f" SRx{derivation.scale}" if said else f"SRx{derivation.scale}"
     found.SeriesDescription = said[: LONGEST_TEXT["LO"] - len(suffix)].rstrip() + suffix
 
 

@@ -11,6 +11,7 @@ jpeg          JPEG baseline, 8 bits              YBR_FULL_422     no
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import imagecodecs
@@ -92,6 +93,23 @@ def bits(stored: Stored) -> int:
     """Bits a sample that is written: those in use, or all where a palette was expanded."""
     whole = 8 * int(np.dtype(stored.dtype).itemsize)
     return whole if stored.bands != stored.samples else min(stored.bits_stored, whole)
+
+
+def written(stored: Stored) -> Stored:
+    """The pixels as they are written: colours of a palette of 16 bits have 8, as all screens show.
+
+    No class but secondary capture allows more. DICOM PS3.3, section C.7.6.3.1.5.
+    """
+    if stored.bands == stored.samples or stored.dtype == "uint8":
+        return stored
+    return replace(stored, dtype="uint8", limits=(0, 255))
+
+
+def as_written(pixels: Pixels, stored: Stored) -> Pixels:
+    """Pixels of the type of `stored.dtype` as those of `written(stored)`."""
+    if written(stored) is stored:
+        return pixels
+    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def photometric(syntax: Syntax, stored: Stored) -> str:

@@ -78,7 +78,7 @@ def evidence(header: Dataset) -> Dataset:
 
     series, study = Dataset(), Dataset()
     series.ReferencedSOPSequence = [instance(header)]
-    series.SeriesInstanceUID = header.SeriesInstanceUID
+    series.SeriesInstanceUID = header.get("SeriesInstanceUID")
     study.ReferencedSeriesSequence = [series]
-    study.StudyInstanceUID = header.StudyInstanceUID
+    study.StudyInstanceUID = header.get("StudyInstanceUID")
     return study

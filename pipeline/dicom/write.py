@@ -11,14 +11,13 @@ the extended one, which stands before the pixels, beyond.
 from __future__ import annotations
 
 import struct
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from pipeline.dicom.encode import UIDS, Syntax
+from pipeline.dicom.headers import DAMAGE, quiet
 from pipeline.errors import PlanError
 from pipeline.stage import CHUNK, replacing
 
@@ -69,7 +68,7 @@ def write_instance(
 def header(dataset: Dataset, syntax: Syntax) -> bytes:
     """Everything before the pixels: preamble, file meta of our own, data set.
 
-    Of the source's meta information nothing is kept. Raises ValueError for what cannot be encoded.
+    Of the source's meta information nothing is kept. Raises PlanError for what cannot be encoded.
     """
     from pydicom.dataset import FileMetaDataset
     from pydicom.filewriter import dcmwrite
@@ -83,17 +82,15 @@ def header(dataset: Dataset, syntax: Syntax) -> bytes:
     meta.ImplementationVersionName = IMPLEMENTATION_NAME
     dataset.file_meta, dataset.preamble = meta, bytes(128)
     buffer = BytesIO()
-    with _quietly():
-        dcmwrite(buffer, dataset, enforce_file_format=True)
+    try:
+        with quiet():
+            dcmwrite(buffer, dataset, enforce_file_format=True)
+    except DAMAGE as error:  # its text may quote values
+        raise PlanError(
+            f"an attribute of its header cannot be written ({type(error).__name__}); mend the "
+            "header, or write to .zarr"
+        ) from None
     return buffer.getvalue()
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without warnings of pydicom, which may quote values of the data set."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _native(

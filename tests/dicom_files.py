@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +64,24 @@ def write_series(folder: Path, count: int, *, name: str = "I", first: float = 0.
             )
         )
     return paths
+
+
+def write_dicomdir(path: Path, entries: list[tuple[list[str], str]]) -> Path:
+    """A DICOMDIR of these files, and the instances it says are in them."""
+    directory = Dataset()
+    directory.file_meta = FileMetaDataset()
+    directory.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+    directory.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
+    directory.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    directory.FileSetID = ""
+    directory.DirectoryRecordSequence = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # names that cannot be are meant
+        for components, uid in entries:
+            record = Dataset()
+            record.DirectoryRecordType = "IMAGE"
+            record.ReferencedFileID = components
+            record.ReferencedSOPInstanceUIDInFile = uid
+            directory.DirectoryRecordSequence.append(record)
+        directory.save_as(path, enforce_file_format=True)
+    return path

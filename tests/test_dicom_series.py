@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dicom_files import write_dicom, write_series
+from dicom_files import write_dicom, write_dicomdir, write_series
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import Dataset, dcmread
-from pydicom.dataset import FileMetaDataset
 
 from pipeline.dicom import series as series_module
 from pipeline.dicom.dicomdir import Listed, locate
@@ -46,27 +45,6 @@ def write(path: Path, number: int, **attributes: Any) -> Path:
     path.parent.mkdir(exist_ok=True, parents=True)
     given = {k: v for k, v in {**usual, **attributes}.items() if v is not None}
     return write_dicom(path, given.pop("pixels", PIXELS), **given)
-
-
-def write_dicomdir(path: Path, entries: list[tuple[list[str], str]]) -> Path:
-    """A DICOMDIR of these files, and the instances it says are in them."""
-    directory = Dataset()
-    directory.file_meta = FileMetaDataset()
-    directory.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
-    directory.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
-    directory.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
-    directory.FileSetID = ""
-    directory.DirectoryRecordSequence = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # names that cannot be are meant
-        for components, uid in entries:
-            record = Dataset()
-            record.DirectoryRecordType = "IMAGE"
-            record.ReferencedFileID = components
-            record.ReferencedSOPInstanceUIDInFile = uid
-            directory.DirectoryRecordSequence.append(record)
-        directory.save_as(path, enforce_file_format=True)
-    return path
 
 
 def numbers(found: series_module.Series) -> list[int | None]:

@@ -27,6 +27,8 @@ FORMATS = {
     "zarr": "pipeline.sinks.zarr",
     "ome_zarr": "pipeline.sinks.ome_zarr",
     "png": "pipeline.sinks.png",
+    "slide": "pipeline.sinks.slide",
+    "dicom": "pipeline.sinks.dicom",
 }
 """Our own sinks by name."""
 

@@ -22,7 +22,10 @@ from pipeline.radiometry import Mask, Pixels
 from pipeline.sources.shared import SharedSource
 from pipeline.tiling import Window
 
-MODULES = ("pipeline.sources.zarr", "pipeline.sources.dicom", "pipeline.sources.raster")
+MODULES = (
+    *("pipeline.sources.zarr", "pipeline.sources.slide", "pipeline.sources.dicom"),
+    "pipeline.sources.raster",
+)
 """Our own formats, most particular first."""
 
 

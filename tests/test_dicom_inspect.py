@@ -67,6 +67,7 @@ def test_of_whom_it_is_is_said_to_who_asks(espcn: Espcn, folder: Path) -> None:
     found = json.loads(espcn("inspect", folder, "--json", "--phi").out)
     breast = next(one for one in found["series"] if one["modality"] == "MG")
     assert breast["phi"] == {**SAID, "SeriesInstanceUID": "1.2.3.77", "folder": str(folder)}
+    assert breast["paths"] == {called(folder / "mg"): str(folder / "mg")}
     bad = found["phi"][called(folder / "bad")]
     assert bad["path"] == str(folder / "bad")
     text = espcn("inspect", folder, "--phi").out

@@ -1,7 +1,7 @@
 """What a folder, a file or a DICOMDIR holds of DICOM: series and their geometry, but not of whom.
 
 Only who asks for it is shown names, identifiers and paths; beside them stand the opaque names that
-errors and logs use, so that they can be looked up.
+errors and logs use, so that they can be looked up (of every file: as JSON).
 """
 
 from __future__ import annotations
@@ -73,6 +73,8 @@ class SeriesFacts:
     """What is odd."""
     phi: dict[str, str] | None = None
     """Whom it shows, and its folder; None unless asked for."""
+    paths: dict[str, str] | None = None
+    """Its files by what errors call them; None unless asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,7 @@ def _facts(path: str, series: Series, options: SourceOptions, *, phi: bool) -> S
         padding=stored.padding,
         flags=(*series.flags, *flags),
         phi=_identity(series) if phi else None,
+        paths={called(path): path for path in series.paths} if phi else None,
     )
 
 

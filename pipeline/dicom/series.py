@@ -63,6 +63,11 @@ class Series:
     """What is odd about it, in words that tell of no patient."""
 
     @property
+    def label(self) -> str:
+        """What errors call it."""
+        return f"DICOM {self.id}"
+
+    @property
     def slots(self) -> tuple[Slot, ...]:
         """The frames in output order; of a slide the first one of each file."""
         return tuple(

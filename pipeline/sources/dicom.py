@@ -130,7 +130,7 @@ class DicomSource:
 def make_profile(uri: str, series: Series, options: SourceOptions) -> Profile:
     """The facts of a series; raises SourceError for what the options do not allow."""
     stored = series.stored
-    _check(uri, series, options)
+    _check(series, options)
     padding = {one.stored.padding for one in series.instances}
     nodata = _one_value(padding) if options.nodata is None else options.nodata
     native = all(one.stored.native for one in series.instances)
@@ -141,7 +141,7 @@ def make_profile(uri: str, series: Series, options: SourceOptions) -> Profile:
         height=stored.rows,
         width=stored.columns,
         dtype=stored.dtype,
-        bands=_bands(uri, series, options),
+        bands=_bands(series, options),
         identity=identify(series.paths),
         files=series.paths,
         nodata=nodata,
@@ -183,25 +183,25 @@ def _text(values: tuple[float, ...] | None) -> str:
     return "\\".join(repr(value) for value in values or ())
 
 
-def _check(uri: str, series: Series, options: SourceOptions) -> None:
+def _check(series: Series, options: SourceOptions) -> None:
     """Raise SourceError where pixels have no size, or are too many."""
     stored, frames = series.stored, len(series.slots)
     if series.doubt and options.spacing == "refuse":
         raise SourceError(
             f"{series.doubt}, so that its geometry would be wrong; go on all the same with --set "
             "source.spacing=warn",
-            uri=called(parted(uri)[0]),
+            uri=series.label,
         )
     pixels = stored.rows * stored.columns * frames
     if not 0 < pixels <= options.max_pixels:
         raise SourceError(
             f"claims {frames} frames of {stored.columns} x {stored.rows} pixels; from 1 to "
             f"source.max_pixels = {options.max_pixels} pixels are allowed",
-            uri=called(parted(uri)[0]),
+            uri=series.label,
         )
 
 
-def _bands(uri: str, series: Series, options: SourceOptions) -> tuple[Band, ...]:
+def _bands(series: Series, options: SourceOptions) -> tuple[Band, ...]:
     """The selected bands; raises SourceError for one that is not there."""
     first = series.first
     rescales = {one.rescale for one in series.instances}
@@ -216,7 +216,7 @@ def _bands(uri: str, series: Series, options: SourceOptions) -> tuple[Band, ...]
         if not 1 <= number <= len(bands):
             has = "one band" if len(bands) == 1 else f"{len(bands)} bands"
             raise SourceError(
-                f"has {has}; there is no band {number} (see --bands)", uri=called(parted(uri)[0])
+                f"has {has}; there is no band {number} (see --bands)", uri=series.label
             )
     return tuple(bands[number - 1] for number in wanted)
 

@@ -25,8 +25,13 @@ from pipeline.radiometry import Pixels
 if TYPE_CHECKING:
     from pipeline.dicom.stored import Stored
 
-FILLER = bytes.fromhex("5a931ce736b48d2965d14bb07235e89a")
-"""Coded data that mean something in any table, put where a scan ends: see `_filled`."""
+FILLER = bytes(1 + (at * at * 31 + at * 17 + 89) % 254 for at in range(2048))
+OPPOSITE = bytes(255 - byte for byte in FILLER)
+"""Coded data, put where a scan ends: see `_filled`. They differ in each bit, and none is a marker.
+
+As many as a unit of ten blocks may take, of which only the first need be visible."""
+MOST_FILLED = 2**22
+"""Bytes that are put before restarts, all together."""
 SLACK = 256
 """Bytes that an RLE segment may hold beyond its pixels: some pad them."""
 
@@ -87,11 +92,12 @@ def _jpeg(data: bytes, stored: Stored) -> tuple[Pixels, bool]:
         facts.components == 3
     )
     converted = ybr and not facts.lossless  # the decoder converts what it has transformed
-    pixels = _decode_jpeg(data, facts, converted=converted)
-    if _may_lack(pixels, facts, markers) and not np.array_equal(
-        pixels, _decode_jpeg(_filled(data, markers), facts, converted=converted)
-    ):
-        raise incomplete("JPEG")
+    if _hides(facts, markers):
+        pixels = _decode_filled(data, facts, markers, converted=converted)
+    else:
+        pixels = _decode_jpeg(data, facts, converted=converted)
+        if (np.ptp(pixels[-8:, -8:], axis=(0, 1)) == 0).all():
+            pixels = _decode_filled(data, facts, markers, converted=converted)
     # fewer bits than are stored are those of small numbers, not of negative ones
     whole = replace(facts, precision=max(facts.precision, stored.bits_stored))
     return _from_codes(_planes(pixels), whole, stored), ybr and not converted
@@ -108,32 +114,40 @@ def _decode_jpeg(data: bytes, facts: Codestream, *, converted: bool) -> Pixels:
     return pixels
 
 
-def _may_lack(pixels: Pixels, facts: Codestream, markers: Markers) -> bool:
-    """Whether coded data may be missing although the last marker is there.
+def _hides(facts: Codestream, markers: Markers) -> bool:
+    """Whether coded data may be missing without being seen in the last 8 x 8 pixels.
 
-    Where they are, decoders make up the rest: the same value to the end, which is then seen in the
-    last 8 x 8 pixels that are coded. Where these say nothing, it must be tried.
+    Where they are missing although the last marker is there, decoders make up the rest: one value
+    to the end.
     """
     blocks = [8 * max(factors) for factors in zip(*markers.parts.values(), strict=True)]
     aligned = not facts.columns % blocks[0] and not facts.rows % blocks[1]
-    if facts.lossless or markers.interval or len(markers.scans) > 1 or not aligned:
-        return True
-    corner = pixels[-8:, -8:]
-    return bool((np.ptp(corner, axis=(0, 1)) == 0).all())
+    return bool(facts.lossless or markers.interval or len(markers.scans) > 1 or not aligned)
 
 
-def _filled(data: bytes, markers: Markers) -> bytes:
+def _decode_filled(data: bytes, facts: Codestream, markers: Markers, *, converted: bool) -> Pixels:
+    """Decode twice; raises SourceError where the pixels depend on what is put after a scan."""
+    one, other = (
+        _decode_jpeg(_filled(data, markers, filler), facts, converted=converted)
+        for filler in (FILLER, OPPOSITE)
+    )
+    if not np.array_equal(one, other):
+        raise incomplete("JPEG")
+    return one
+
+
+def _filled(data: bytes, markers: Markers, filler: bytes) -> bytes:
     """The codestream with more coded data where each part of a scan ends.
 
-    A decoder that has all that it needs skips them. One that lacks some takes them, and decodes
-    something else than before.
+    A decoder that has all that it needs skips them. One that lacks some takes them.
     """
     parts, at = [], 0
+    between = filler[: max(MOST_FILLED // (1 + markers.restarts), 16)]
     for scan in markers.scans:
         parts += [
             data[at : scan.start],
-            RESTART.sub(lambda found: FILLER + found[0], data[scan]),
-            FILLER,
+            RESTART.sub(lambda found: between + found[0], data[scan]),
+            filler,
         ]
         at = scan.stop
     return b"".join([*parts, data[at:]])

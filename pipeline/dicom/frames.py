@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ from pipeline.dicom import encapsulated
 from pipeline.dicom.colour import BIG_ENDIAN, read_palette
 from pipeline.dicom.decode import decode_frame
 from pipeline.dicom.encapsulated import Layout
-from pipeline.dicom.headers import DAMAGE, PixelElement, find_pixels, open_pixels
+from pipeline.dicom.headers import PixelElement, damage, find_pixels, open_pixels, quiet
 from pipeline.dicom.stored import PALETTE, describe
 from pipeline.errors import SourceError
 from pipeline.radiometry import Pixels
@@ -22,6 +24,7 @@ from pipeline.tiling import Window
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
+UNREADABLE = "holds pixels that cannot be read"
 SLACK = 2**20
 """Bytes that a compressed frame may take beyond twice its size, for headers and tables."""
 
@@ -34,9 +37,10 @@ class Frames:
         """Where the file lies."""
         self.stored = describe(header)
         """What its header says of the pixels."""
-        self._palette = read_palette(header) if self.stored.photometric == PALETTE else None
-        table = header.get("ExtendedOffsetTable")
-        self._extended = bytes(table) if isinstance(table, bytes) else None
+        with damage(path, "describes its frames in a way that is not understood"), quiet():
+            self._palette = read_palette(header) if self.stored.photometric == PALETTE else None
+            table = header.get("ExtendedOffsetTable")
+            self._extended = table if isinstance(table, bytes) else None
         self._element: PixelElement | None = getattr(header, "pixel_element", None)
         self._layout: Layout | None = None
 
@@ -49,12 +53,8 @@ class Frames:
 
         Returns what is odd about how they are kept, in words.
         """
-        try:
+        with damage(self.path, UNREADABLE):
             excess = self._excess()
-        except SourceError as error:
-            raise SourceError(error.message, uri=self.path) from None
-        except DAMAGE as error:
-            raise self._unreadable(error) from None
         return (f"{excess} frames more than the header says, which are left out",) * bool(excess)
 
     def read(self, index: int) -> Pixels:
@@ -67,23 +67,12 @@ class Frames:
             raise SourceError(
                 f"has {self.stored.frames} frames; there is no frame {index + 1}", uri=self.path
             )
-        try:
-            rows = (
-                self._native(index, window) if self.stored.native else self._decoded(index, window)
-            )
-        except SourceError as error:
-            where = f" (frame {index + 1})" if self.stored.frames > 1 else ""
-            raise SourceError(f"{error.message}{where}", uri=self.path) from None
-        except DAMAGE as error:
-            raise self._unreadable(error) from None
-        pixels = rows[:, :, window.slices[1]]
-        if self._palette is not None:
-            pixels = self._palette.expand(pixels)
-        return np.ascontiguousarray(pixels)
-
-    def _unreadable(self, error: BaseException) -> SourceError:
-        why = getattr(error, "strerror", None) or f"they are damaged ({type(error).__name__})"
-        return SourceError(f"holds pixels that cannot be read: {why}", uri=self.path)
+        with damage(self.path, UNREADABLE), _numbered(index, self.stored.frames):
+            read = self._native if self.stored.native else self._decoded
+            pixels = read(index, window)[:, :, window.slices[1]]
+            if self._palette is not None:
+                pixels = self._palette.expand(pixels)
+            return np.ascontiguousarray(pixels)
 
     def _place(self) -> PixelElement:
         """Where the pixels lie; raises SourceError where that does not go with the syntax."""
@@ -175,3 +164,13 @@ def _swapped(data: bytes) -> bytes:
     """Bytes of words in their order: big-endian OW holds bytes of 8-bit samples the other way."""
     words = np.frombuffer(data + b"\0" * (len(data) % 2), np.uint16)
     return words.byteswap().tobytes()
+
+
+@contextmanager
+def _numbered(index: int, frames: int) -> Iterator[None]:
+    """Say which of several frames it is."""
+    try:
+        yield
+    except SourceError as error:
+        which = f" (frame {index + 1} of {frames})" if frames > 1 else ""
+        raise SourceError(f"{error.message}{which}") from None

@@ -76,7 +76,7 @@ def read_header(path: str | Path) -> Dataset:
 
     Its attribute `pixel_element` is where the pixels lie.
     """
-    with _damage(path, "cannot be read as DICOM"), Path(path).open("rb") as file:
+    with damage(path, "cannot be read as DICOM"), quiet(), Path(path).open("rb") as file:
         header, pixels = _parse(file, tags=None)
         if pixels is None and "Rows" in header and "Columns" in header:
             raise SourceError("has no pixel data: it is cut off, or its pixels lie elsewhere")
@@ -87,7 +87,7 @@ def read_header(path: str | Path) -> Dataset:
 
 def find_pixels(path: str | Path) -> PixelElement:
     """Where the pixels of a file lie; raises SourceError where there are none."""
-    with _damage(path, "cannot be read as DICOM"), Path(path).open("rb") as file:
+    with damage(path, "cannot be read as DICOM"), quiet(), Path(path).open("rb") as file:
         pixels = _parse(file, tags=[0x00080005])[1]
         if pixels is None:
             raise SourceError("has no pixel data")
@@ -110,21 +110,17 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _damage(path: str | Path, what: str) -> Iterator[None]:
-    """Turn what pydicom raises into one line that names the file, but no value."""
+def damage(path: str | Path | None, what: str) -> Iterator[None]:
+    """Turn what pydicom and decoders raise into one line that names the file, but no value."""
+    uri = None if path is None else str(path)
     try:
-        with quiet():
-            yield
+        yield
     except SourceError as error:
-        raise SourceError(error.message, uri=str(path)) from error
-    except OSError as error:
-        why = error.strerror or "it ends too early"
-        raise SourceError(f"{what}: {why}", uri=str(path)) from None
+        raise SourceError(error.message, uri=uri) from None
     except DAMAGE as error:
         # its text, and that of what it came from, may repeat a value
-        raise SourceError(
-            f"{what}: it is damaged ({type(error).__name__})", uri=str(path)
-        ) from None
+        why = getattr(error, "strerror", None) or f"damaged ({type(error).__name__})"
+        raise SourceError(f"{what}: {why}", uri=uri) from None
 
 
 def _parse(

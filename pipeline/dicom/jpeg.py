@@ -19,11 +19,11 @@ SEQUENTIAL, PROGRESSIVE, LOSSLESS, LS = (0xC0, 0xC1), 0xC2, 0xC3, 0xF7
 FRAMES = {*range(0xC0, 0xD0), LS} - {0xC4, 0xC8, 0xCC}
 """Markers that begin a frame: all but DHT, JPG and DAC."""
 SOI, EOI, SOS, DRI, APP0, APP14 = 0xD8, 0xD9, 0xDA, 0xDD, 0xE0, 0xEE
-AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+AFTER_SCAN = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
 """The marker that ends a scan: neither a stuffed byte nor a restart nor fill."""
-AFTER_LS_SCAN = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
+AFTER_LS_SCAN = re.compile(rb"\xff+[\x80-\xcf\xd8-\xfe]")
 """The same of JPEG-LS, which stuffs a bit."""
-RESTART = re.compile(rb"\xff([\xd0-\xd7])")
+RESTART = re.compile(rb"\xff+([\xd0-\xd7])")
 
 
 @dataclass(slots=True)
@@ -38,6 +38,8 @@ class Markers:
     """Sampling factors, across and down, by the component's number."""
     interval: int = 0
     """Units between restarts; 0 for none."""
+    restarts: int = 0
+    """Restarts of all scans."""
     jfif: bool = False
     """Whether it is a JFIF file: luma and chroma."""
     adobe: int | None = None
@@ -162,6 +164,7 @@ def _check_restarts(scan: bytes, parts: list[int], found: Markers) -> None:
             ceil(rows * down / tallest) / unit
         )
     numbers = [one[0] & 7 for one in RESTART.findall(scan)]
+    found.restarts += len(numbers)
     wanted = ceil(units / found.interval) - 1
     if len(numbers) != wanted or any(n != at % 8 for at, n in enumerate(numbers)):
         raise SourceError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.dicom.colour import read_palette
-from pipeline.dicom.headers import DAMAGE, quiet
+from pipeline.dicom.headers import damage, quiet
 from pipeline.dicom.syntaxes import LOSSY, SYNTAXES, UNSUPPORTED
 from pipeline.errors import SourceError
 
@@ -111,17 +111,9 @@ class Stored:
 
 def describe(header: Dataset) -> Stored:
     """The facts of a header; raises SourceError for what is no image that can be sharpened."""
-    uri = str(getattr(header, "filename", None) or "") or None
-    try:
-        with quiet():
-            return _describe(header)
-    except SourceError as error:
-        raise SourceError(error.message, uri=uri) from None
-    except DAMAGE as error:
-        what = type(error).__name__
-        raise SourceError(
-            f"describes its pixels in a way that is damaged ({what})", uri=uri
-        ) from None
+    path = str(getattr(header, "filename", None) or "") or None
+    with damage(path, "describes its pixels in a way that is not understood"), quiet():
+        return _describe(header)
 
 
 def _describe(header: Dataset) -> Stored:

@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.scenes import Found
+from pipeline.scenes.found import Found
 from workflows.batch import opening
 from workflows.batch.job import Batch
 

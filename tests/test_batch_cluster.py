@@ -36,7 +36,7 @@ import pipeline.crew
 from pipeline.cluster import open_cluster
 from pipeline.errors import ConfigError, TileError
 from pipeline.options import ClusterOptions
-from pipeline.scenes import Found
+from pipeline.scenes.found import Found
 from pipeline.scenes.scene import SceneOptions
 from pipeline.sinks import assembly
 from workflows.batch import opening

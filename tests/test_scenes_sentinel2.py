@@ -26,7 +26,8 @@ from scene_files_s2 import (
 )
 
 from pipeline.profile import Profile
-from pipeline.scenes import Found, find_scenes, sentinel2
+from pipeline.scenes import find_scenes, sentinel2
+from pipeline.scenes.found import Found
 from pipeline.scenes.scene import Asset, Scene, SceneError, SceneOptions
 from pipeline.scenes.sentinel2_names import BANDS, band_name, image_of
 from pipeline.sources import open_source

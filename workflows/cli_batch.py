@@ -111,7 +111,7 @@ def _show_plan(batch: Batch, *, retry: bool, as_json: bool) -> None:
     listed = plan_batch(batch, retry=retry)
     if as_json:
         rows = [
-            {"path": str(one.found.path), "family": one.found.family, "key": one.key}
+            {"path": one.found.shown, "family": one.found.family, "key": one.key}
             | {"status": one.status or "new", "message": one.reason}
             for one in listed
         ]

@@ -1,9 +1,11 @@
-"""Scenes: deliveries of satellite images, found in an inbox and opened one by one.
+"""Scenes: deliveries of images, found in an inbox and opened one by one.
 
 A new family is one new module here (or an entry point in the group `espcn.scenes`) with
 `claims(path)` and `open(path, options, work)`.
 
     claims   by names only, cheap; what is broken is claimed too, so that it is reported
+    gather   (where a scene is files of a folder whose names tell nothing) all scenes in and below
+             a folder, given those of its files that nobody claims
     open     reads metadata and headers; may write VRTs and unpack archives into `work`;
              raises SceneError
 """
@@ -11,8 +13,7 @@ A new family is one new module here (or an entry point in the group `espcn.scene
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -20,22 +21,11 @@ from types import ModuleType
 from typing import cast
 
 from pipeline.errors import ConfigError
+from pipeline.scenes.found import Found
 from pipeline.scenes.scene import Scene, SceneError, SceneOptions
 
-FAMILIES = ("sentinel2", "landsat", "stac", "folder")
+FAMILIES = ("sentinel2", "landsat", "stac", "dicom", "folder")
 """Our own, most particular first."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Found:
-    """Something in the inbox that a family claims."""
-
-    path: Path
-    """Directory, archive or file."""
-    family: str
-    """Whose it is."""
-    problem: str = ""
-    """Why it cannot be looked at, in one line."""
 
 
 def find_scenes(inbox: Path, options: SceneOptions) -> Iterator[Found]:
@@ -52,7 +42,7 @@ def find_scenes(inbox: Path, options: SceneOptions) -> Iterator[Found]:
 def open_scene(found: Found, options: SceneOptions, work: Path) -> Scene:
     """Open what was found; raises SceneError."""
     if found.problem:
-        raise SceneError(found.problem, uri=str(found.path))
+        raise SceneError(found.problem, uri=found.shown)
     return cast("Scene", family(found.family).open(found.path, options, work))
 
 
@@ -76,13 +66,26 @@ def _under(folder: Path, options: SceneOptions) -> Iterator[Found]:
         return
     if options.folder == "folder" and "folder" in claims.values():
         yield Found(folder, "folder")
+    loose = [path for path, claimant in claims.items() if claimant is None and path.is_file()]
+    gathered = [
+        found for name in options.families for found in _gathered(name, folder, loose, options)
+    ]
+    yield from gathered
     for path, claimant in claims.items():
         if claimant == "folder" and options.folder == "folder":
             continue
         if claimant is not None:
             yield Found(path, claimant)
+        elif gathered:  # all below was looked at
+            continue
         elif path.is_dir() and not path.is_symlink():
             yield from _under(path, options)
+
+
+def _gathered(name: str, folder: Path, files: list[Path], options: SceneOptions) -> Sequence[Found]:
+    """What a family makes of the files of a folder together, if it is one that does so."""
+    gather = getattr(family(name), "gather", None)
+    return gather(folder, files, options) if gather and files else ()
 
 
 def _claimant(path: Path, options: SceneOptions) -> str | None:
@@ -92,6 +95,8 @@ def _claimant(path: Path, options: SceneOptions) -> str | None:
 
 def files_of(found: Found) -> list[Path]:
     """What belongs to a scene: what was found, and what its family says lies beside it."""
+    if found.files:
+        return list(found.files)
     beside = getattr(family(found.family), "beside", None)
     others = beside(found.path) if beside else []
     return [found.path, *(path for path in others if path != found.path)]

@@ -44,8 +44,9 @@ class Asset:
 
     key: str
     """Its name within the scene, as in file names and the STAC item: 'r10m', 'pan', 'scl'."""
-    uri: str
-    """Absolute path that the sources read; a VRT in the scene's work folder for band groups."""
+    uri: str = field(repr=False)
+    """Absolute path that the sources read; a VRT in the scene's work folder for band groups. Dask's
+    logs show arguments of tasks, and paths may tell whom an image shows."""
     kind: Kind = "light"
     """What is done with it."""
     bands: tuple[BandFacts, ...] = ()
@@ -65,8 +66,8 @@ class Scene:
     id: str
     """The provider's name for it, safe as a file name."""
     family: str
-    """'sentinel2', 'landsat', 'stac' or 'folder'."""
-    path: Path
+    """'sentinel2', 'landsat', 'stac', 'dicom' or 'folder'."""
+    path: Path = field(repr=False)
     """What was found in the inbox."""
     assets: tuple[Asset, ...]
     """At least one."""
@@ -89,12 +90,17 @@ class Scene:
     notes: tuple[str, ...] = ()
     """What is odd about it, a line each: missing bands, a decimated file."""
 
+    @property
+    def medical(self) -> bool:
+        """Whether it is of a patient: what is said of it must not tell of whom."""
+        return self.family == "dicom"
+
 
 @dataclass(frozen=True, slots=True)
 class SceneOptions:
     """How scenes are found and what is taken of them."""
 
-    families: tuple[str, ...] = ("sentinel2", "landsat", "stac", "folder")
+    families: tuple[str, ...] = ("sentinel2", "landsat", "stac", "dicom", "folder")
     """Kinds of scenes that are looked for, in this order."""
     bands: tuple[str, ...] | None = None
     """Names of the bands to take, such as B04; None for all that are to be super-resolved."""
@@ -106,6 +112,10 @@ class SceneOptions:
     """Plain GeoTIFF and JP2: a scene per file, or per folder."""
     max_unpacked: int = 64 * 2**30
     """Most bytes that an archive may unpack to."""
+    modalities: tuple[str, ...] | None = None
+    """Of DICOM: series to take, such as CT; None for all."""
+    spacing: Literal["refuse", "warn"] = "refuse"
+    """Of DICOM: what is done about pixels whose size is zero or not said."""
 
 
 class SceneError(SourceError):

@@ -147,6 +147,7 @@ def _bands(stored: Stored, options: SourceOptions) -> tuple[Band, ...]:
 def _tags(series: Series, slide: Slide) -> dict[str, str]:
     """What it is and how large its pixels are, and nothing about whom it shows."""
     found = {"kind": "slide", "Series": series.id, "Modality": series.modality}
+    found["TransferSyntax"] = ", ".join(sorted({s.stored.syntax_name for s in series.instances}))
     if slide.spacing:
         found["PixelSpacing"] = "\\".join(f"{size:.12g}" for size in slide.spacing)
     return found

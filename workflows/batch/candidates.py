@@ -12,7 +12,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pipeline.errors import ConfigError
-from pipeline.scenes import Found, files_of, find_scenes
+from pipeline.scenes import files_of, find_scenes
+from pipeline.scenes.found import Found
 from pipeline.serial import digest
 from workflows.batch.job import Batch
 from workflows.batch.keys import Inputs, inputs_of, key_of, recipe_of
@@ -41,7 +42,7 @@ class Candidate:
     @property
     def name(self) -> str:
         """Of the scene, as long as nothing else is known."""
-        return self.found.path.name
+        return self.found.name
 
 
 def candidates(
@@ -60,20 +61,19 @@ def candidates(
     _check(batch)
     recipe, listed = recipe_of(batch), list[Candidate]()
     wanted = None if only_paths is None else {path.absolute() for path in only_paths}
-    made, keys = products(batch.outbox), dict[str, Path]()
+    made, keys = products(batch.outbox), dict[str, str]()
     everything = list(find_scenes(batch.inbox, batch.scenes))
     called = Counter(_bare(found) for found in everything)
     for found in everything:
-        if wanted is not None and found.path not in wanted:
+        if wanted is not None and not wanted & {found.path, batch.inbox / found.place(batch.inbox)}:
             continue
-        if batch.batch.only and not fnmatchcase(found.path.name, batch.batch.only):
+        if batch.batch.only and not fnmatchcase(found.name, batch.batch.only):
             continue
         one = _judge(batch, state, found, recipe, made, settled=settled, retry=retry)
         if one.status is None and one.key in keys:
-            same = keys[one.key].relative_to(batch.inbox)
-            one = replace(one, status="skipped", reason=f"is a copy of {same}")
+            one = replace(one, status="skipped", reason=f"is a copy of {keys[one.key]}")
         elif one.status is None:
-            keys[one.key] = found.path
+            keys[one.key] = found.place(batch.inbox)
         alike = called[_bare(found)] > 1
         listed.append(replace(one, apart=_mark(batch, found)) if alike else one)
     return sorted(listed, key=lambda one: (one.inputs.size if one.inputs else 0, one.found.path))
@@ -92,7 +92,8 @@ def _judge(
     for path in files_of(found) if settled else ():
         waits = arrived(path, batch.schedule, time.time())
         if waits:
-            return Candidate(found, "", None, "skipped", waits)
+            said = waits.replace(path.name, "a file") if found.label else waits
+            return Candidate(found, "", None, "skipped", said)
     try:
         inputs = inputs_of(found, full=batch.batch.checksum == "full")
     except OSError as error:  # told, and counted, when it is to be opened
@@ -129,7 +130,7 @@ def _after_failures(
 
 def _bare(found: Found) -> str:
     """A scene's name without its ending, in lower case."""
-    return found.path.name.partition(".")[0].lower()
+    return found.name.partition(".")[0].lower()
 
 
 def _mark(batch: Batch, found: Found) -> str:

@@ -13,12 +13,16 @@ from pipeline.errors import PublishError, SourceError
 from pipeline.kernel import Upscaler
 from pipeline.options import SourceOptions
 from pipeline.plan import Plan
+from pipeline.profile import Profile
 from pipeline.sources import Source, open_source
+from workflows.batch import comparison, recomputed
 from workflows.batch.comparison import Comparison, choose_windows, compare
+from workflows.batch.frames import Frame, choose_frames
 from workflows.batch.likeness import BandSums
 from workflows.batch.options import CheckOptions
 from workflows.batch.outcome import Check
 from workflows.batch.outline import corner_distance, corners_in_source, coverage
+from workflows.batch.placed import moved
 from workflows.batch.recomputed import SIDE, Recomputed, recompute
 
 if TYPE_CHECKING:
@@ -52,14 +56,22 @@ def check_asset(
     with published(made):
         product = open_product(made)
         outline = _outline(made, product, limits)
-        if product.profile.shape != plan.fine.shape or product.profile.dtype != plan.fine.dtype:
+        if _kind(product.profile) != _kind(plan.fine):
             return (*outline, _other_kind(made, product))
         light = () if upscaler.native else plan.profile.light
         windows, total = choose_windows(plan.profile, seed)
-        found, sums = compare(source, product, plan, upscaler, light=light, windows=windows)
-        count = limits.windows if light else 0
-        again = recompute(source, product, plan, upscaler, count=count, seed=seed)
-    where = f"in {len(windows)} of {total} places"
+        frames = choose_frames(plan.profile.frames, seed)
+        pairs = [(Frame(source, frame), Frame(product, frame)) for frame in frames]
+        compared = [
+            compare(low, high, plan, upscaler, light=light, windows=windows) for low, high in pairs
+        ]
+        found = comparison.together([one for one, _ in compared])
+        sums = [sum(parts, BandSums()) for parts in zip(*(own for _, own in compared), strict=True)]
+        count = limits.windows if light and not _is_lossy(product.profile) else 0
+        again = recomputed.together(
+            [recompute(*pair, plan, upscaler, count=count, seed=seed) for pair in pairs]
+        )
+    where = f"in {len(windows)} of {total} places" + _of_frames(frames, plan.profile)
     return (
         *outline,
         _valid_share(made, found, limits, where),
@@ -93,15 +105,32 @@ def _outline(made: MadeAsset, product: Source, limits: CheckOptions) -> tuple[Ch
     note = ""
     if corners_in_source(old, new, scale=scale) is None:
         note = "the product has another coordinate reference system, or none"
-    share, moved = coverage(old, new, scale=scale), corner_distance(old, new, scale=scale)
-    near = moved is not None and moved <= limits.corners
+    share = coverage(old, new, scale=scale)
+    apart = moved(old, new) if old.medical else corner_distance(old, new, scale=scale)
+    near = apart is not None and apart <= limits.corners
     # clipping a polygon that is the whole scene may lose a last digit
     whole = share >= limits.coverage - 1e-9
     key = made.asset.key
     return (
         Check("coverage", whole, share, limits.coverage, key, note),
-        Check("corners", near, moved, limits.corners, key, note or "in source pixels"),
+        Check("corners", near, apart, limits.corners, key, note or "in source pixels"),
     )
+
+
+def _kind(profile: Profile) -> tuple[object, ...]:
+    """What pixels must have in common to be compared."""
+    return profile.shape, profile.dtype, profile.frames
+
+
+def _is_lossy(profile: Profile) -> bool:
+    """Whether a product of DICOM was compressed with loss, as slides are by choice."""
+    return "JPEG Baseline" in profile.tags.get("DICOM", {}).get("TransferSyntax", "")
+
+
+def _of_frames(frames: Sequence[int], profile: Profile) -> str:
+    if profile.frames == 1:
+        return ""
+    return f" of {len(frames)} of {profile.frames} frames"
 
 
 def _other_kind(made: MadeAsset, product: Source) -> Check:

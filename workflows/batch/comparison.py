@@ -67,8 +67,13 @@ def compare(
             own = degradation.of_band(band if upscaler.bands == 1 else i)
             pair = part.band(band)
             sums[i].append(liken(pair, inside, plan.radiometry, own, band=band, reach=reach))
-    totals = (sum(getattr(one, name.name) for one in found) for name in fields(Comparison))
-    return Comparison(*totals), tuple(sum(parts, BandSums()) for parts in sums)
+    return together(found), tuple(sum(parts, BandSums()) for parts in sums)
+
+
+def together(parts: Sequence[Comparison]) -> Comparison:
+    """Several comparisons as one."""
+    totals = (sum(getattr(one, name.name) for one in parts) for name in fields(Comparison))
+    return Comparison(*totals)
 
 
 def choose_windows(profile: Profile, seed: str) -> tuple[list[Window], int]:

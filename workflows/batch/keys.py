@@ -10,7 +10,8 @@ from pathlib import Path
 
 import espcn
 from pipeline.errors import ConfigError
-from pipeline.scenes import Found, files_of
+from pipeline.scenes import files_of
+from pipeline.scenes.found import Found
 from pipeline.serial import digest, to_json
 from workflows.batch.job import Batch
 
@@ -90,4 +91,4 @@ def recipe_of(batch: Batch) -> str:
 
 def key_of(found: Found, inputs: Inputs, recipe: str) -> str:
     """The key of a scene: equal for equal products."""
-    return digest([found.family, found.path.name, inputs.digest, recipe])
+    return digest([found.family, found.name, inputs.digest, recipe])

@@ -166,7 +166,7 @@ class SceneRun:
         facts = {
             "key": self.candidate.key,
             "scene": scene.id,
-            "path": str(self.candidate.found.path),
+            "path": self.candidate.found.shown,
             "dataset": scene.dataset,
             "version": scene.version,
         }
@@ -195,7 +195,9 @@ class SceneRun:
             )
         for product, known in products_of(target.parent, target.name):
             other, dataset = Path(str(known.get("path"))), known.get("dataset")
-            same = other == self.candidate.found.path or not other.exists()
+            # of what is called by a label nobody knows whether it is still there
+            gone = other.is_absolute() and not other.exists()
+            same = str(other) == self.candidate.found.shown or gone
             if not same and not (dataset and dataset == self.opening.scene.dataset):
                 raise PublishError(
                     f"the product of {other.name} is called {product} too; put {{scene}} or "
@@ -230,12 +232,12 @@ class SceneRun:
         pictures = finished.pictures if finished and self.landed else None
         return SceneOutcome(
             scene=self.opening.scene.id,
-            path=str(self.candidate.found.path.relative_to(self.batch.inbox)),
+            path=self.candidate.found.place(self.batch.inbox),
             status=status,
             key=self.candidate.key,
             family=self.candidate.found.family,
             reason=None if self.landed else reason_of(self.error),
-            message="" if self.error is None else str(self.error),
+            message="" if self.error is None else self.candidate.found.hide(str(self.error)),
             attempts=0 if isinstance(self.error, DiskFullError) else attempts,
             product=product if self.landed else None,
             model=", ".join(dict.fromkeys(card.name for card in cards)),

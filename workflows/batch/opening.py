@@ -16,7 +16,8 @@ from pathlib import Path
 
 from pipeline.alone import process_of_its_own
 from pipeline.errors import ConfigError, ResumeError
-from pipeline.scenes import Found, open_scene
+from pipeline.scenes import open_scene
+from pipeline.scenes.found import Found
 from pipeline.scenes.scene import Asset, Scene, SceneError
 from workflows.batch.job import Batch
 from workflows.fit import check_fit
@@ -28,7 +29,7 @@ NEAREST = range(2, 9)
 LONGEST = 1800.0
 """Seconds that a scene may take to be opened; a large archive is unpacked in a few minutes."""
 SUFFIXES = {"cog": ".tif", "zarr": ".zarr"}
-"""Of images, by format."""
+"""Of images, by format; those of DICOM are directories of DICOM files in place of COGs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def open_and_prepare(batch: Batch, found: Found, key: str, work: Path, apart: st
     for asset in scene.assets:
         job = Job(
             source=asset.uri,
-            outputs=(str(folder / f"{product}_{asset.key}{SUFFIXES[batch.batch.format]}"),),
+            outputs=(str(folder / f"{product}_{asset.key}{_suffix(batch, scene)}"),),
             overwrite=True,
             model=models[asset.key],
             input=asset.options,
@@ -79,6 +80,11 @@ def open_and_prepare(batch: Batch, found: Found, key: str, work: Path, apart: st
         check_fit(prepared)
         parts.append(Part(asset, prepared))
     return Opened(scene, product, tuple(parts))
+
+
+def _suffix(batch: Batch, scene: Scene) -> str:
+    """How the names of a scene's images end."""
+    return "" if scene.medical and batch.batch.format == "cog" else SUFFIXES[batch.batch.format]
 
 
 def product_name(batch: Batch, scene: Scene, key: str) -> str:
@@ -97,7 +103,8 @@ def product_name(batch: Batch, scene: Scene, key: str) -> str:
             f"batch.product = {batch.batch.product!r}: {error} is none of "
             f"{', '.join('{' + one + '}' for one in facts)}"
         ) from error
-    return re.sub(r"[^\w.+-]", "_", name).lstrip(".") or "scene"
+    # names of directories of DICOM end without a suffix
+    return re.sub(r"[^\w+-]" if scene.medical else r"[^\w.+-]", "_", name).lstrip(".") or "scene"
 
 
 def _model(batch: Batch, scene: Scene, asset: Asset) -> ModelOptions:
@@ -201,7 +208,7 @@ class Doorman:
             raise SceneError(
                 "crashes the reader that opens it, or keeps it for longer than "
                 f"{LONGEST / 60:.0f} min",
-                uri=str(found.path),
+                uri=found.shown,
                 reason="crash",
             ) from error
 

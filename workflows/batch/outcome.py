@@ -38,13 +38,13 @@ class SceneOutcome:
     scene: str
     """The provider's name, or the file's where the scene could not be opened."""
     path: str
-    """Relative to the inbox."""
+    """Relative to the inbox; of DICOM what the series is called."""
     status: Status
     """In one word."""
     key: str = ""
     """Hash of input, model and options; the correlation id of its log lines is its beginning."""
     family: str = ""
-    """'sentinel2', 'landsat', 'stac' or 'folder'."""
+    """'sentinel2', 'landsat', 'stac', 'dicom' or 'folder'."""
     reason: Reason | None = None
     """Why it is no product, for programs."""
     message: str = ""

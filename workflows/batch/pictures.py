@@ -18,6 +18,7 @@ from pipeline.sources.raster import RasterSource
 from pipeline.stage import replacing
 from pipeline.tiling import Window
 from workflows.batch.checks import READ_BACK, open_product, published
+from workflows.batch.frames import middle
 from workflows.drawing import (
     Picture,
     Tone,
@@ -109,9 +110,9 @@ def same_ground(made: MadeAsset, whole: Picture) -> tuple[Picture, Picture]:
     scale, bands = made.plan.provenance.scale, shown_bands(made)
     zoom = max(1, 4 // scale)
     window = choose_window(made, whole, side=max(SIDE // (scale * zoom), 1))
-    source = made.plan.source.open(made.plan.profile.identity)
+    source = middle(made.plan.source.open(made.plan.profile.identity))
     low = _picture(source, window, bands)
-    high = _picture(open_product(made), window.fine(scale), bands)
+    high = _picture(middle(open_product(made)), window.fine(scale), bands)
     return repeat(low, scale * zoom), repeat(high, zoom)
 
 
@@ -135,8 +136,8 @@ def choose_window(made: MadeAsset, whole: Picture, *, side: int) -> Window:
 
 def _opened(made: MadeAsset, level: int) -> Source:
     """One level of the product."""
-    if level == 0:
-        return open_product(made)
+    if level == 0 or made.plan.profile.medical:
+        return middle(open_product(made))
     if made.plan.format == "zarr":
         return open_source(str(made.target / str(level)), READ_BACK)
     height, width = made.plan.levels[level]

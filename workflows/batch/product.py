@@ -1,4 +1,4 @@
-"""What makes finished images a product: checks, pictures, checksums and, last, the STAC item."""
+"""What makes finished images a product: checks, pictures, checksums and, last, what it is."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pipeline.plan import Plan
 from pipeline.scenes.scene import Asset, Scene
 from pipeline.stage import is_full, write_durably
 from workflows.batch.checks import check_asset
+from workflows.batch.medical import FACTS, facts_of, may_be_drawn
 from workflows.batch.options import CheckOptions
 from workflows.batch.outcome import Check
 from workflows.batch.pictures import write_pictures
@@ -50,6 +51,11 @@ class Made:
     """At least one."""
     made: str
     """When, ISO 8601 in UTC."""
+
+    @property
+    def item(self) -> str:
+        """Name of the file that says what it is: a STAC item, or what stands in its place."""
+        return FACTS if self.scene.medical else f"{self.product}.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +96,7 @@ def _finish(
     folder: Path, made: Made, limits: CheckOptions, upscalers: Mapping[str, Upscaler]
 ) -> Finished:
     """The same; raises OSError too."""
-    item = folder / f"{made.product}.json"
+    item = folder / made.item
     item.unlink(missing_ok=True)
     checks = tuple(
         check
@@ -99,15 +105,21 @@ def _finish(
     )
     if not all(check.passed for check in checks):
         return Finished(checks, None, 0)
-    pictures = write_pictures(folder, made)
+    drawn = all(may_be_drawn(one) for one in made.assets)
+    pictures = write_pictures(folder, made) if drawn else None
     files = hash_files(folder, leave_out=(item.name, CHECKSUMS, PRODUCT))
-    facts = make_item(made, checks, files).to_dict(False, transform_hrefs=False)
-    text = (json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    text = facts_of(made, checks, files) if made.scene.medical else _item(made, checks, files)
     files[item.name] = FileFacts(len(text), hashlib.sha256(text).hexdigest())
     lines = "".join(f"{one.sha256}  {name}\n" for name, one in sorted(files.items())).encode()
     write_durably(folder / CHECKSUMS, lines)
     write_durably(item, text)
     return Finished(checks, pictures, len(lines) + sum(one.size for one in files.values()))
+
+
+def _item(made: Made, checks: tuple[Check, ...], files: Mapping[str, FileFacts]) -> bytes:
+    """The STAC item as text."""
+    facts = make_item(made, checks, files).to_dict(False, transform_hrefs=False)
+    return (json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def hash_files(folder: Path, *, leave_out: tuple[str, ...] = ()) -> dict[str, FileFacts]:

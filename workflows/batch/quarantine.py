@@ -12,7 +12,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.scenes import Found, files_of
+from pipeline.scenes import files_of
+from pipeline.scenes.found import Found
 from pipeline.stage import replacing
 
 logger = logging.getLogger(__name__)
@@ -24,9 +25,12 @@ ORIGIN = "origin.json"
 def put_away(found: Found, key: str, folder: Path, *, inbox: Path, others: Sequence[Path]) -> None:
     """Move a scene out of the inbox, unless it holds the inbox or other scenes."""
     paths = [path for path in files_of(found) if path.exists()]
+    if len({path.name for path in paths}) < len(paths):
+        logger.warning("%s stays where it is: files of it share a name", found.shown)
+        return
     for path in paths:
         if path in (inbox, *inbox.parents) or any(path in other.parents for other in others):
-            logger.warning("%s stays where it is: other scenes lie in it", path)
+            logger.warning("%s stays where it is: other scenes lie in it", found.shown)
             return
     own = folder / key[:16]
     try:
@@ -36,7 +40,7 @@ def put_away(found: Found, key: str, folder: Path, *, inbox: Path, others: Seque
         for path in paths:
             shutil.move(path, own / path.name)
     except OSError as error:
-        logger.warning("%s cannot be moved to %s (%s)", found.path, own, error.strerror)
+        logger.warning("%s cannot be moved to %s (%s)", found.shown, own, error.strerror)
 
 
 def take_back(folder: Path) -> None:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +44,15 @@ def recompute(
     windows = choose_windows(plan.tiling, count=count, seed=seed)
     found = [_again(source, product, plan, upscaler, window) for window in windows]
     return Recomputed(windows, sum(one[0] for one in found), sum(one[1] for one in found))
+
+
+def together(parts: Sequence[Recomputed]) -> Recomputed:
+    """Several frames as one."""
+    return Recomputed(
+        tuple(window for one in parts for window in one.windows),
+        sum(one.values for one in parts),
+        sum(one.unequal for one in parts),
+    )
 
 
 def choose_windows(tiling: Tiling, *, count: int, seed: str) -> tuple[Window, ...]:

@@ -265,12 +265,12 @@ class _Line:
         shutil.rmtree(self._work_folder(candidate), ignore_errors=True)
         outcome = SceneOutcome(
             scene=candidate.name,
-            path=str(candidate.found.path.relative_to(self.batch.inbox)),
+            path=candidate.found.place(self.batch.inbox),
             status="failed",
             key=candidate.key,
             family=candidate.found.family,
             reason=reason_of(error),
-            message=" ".join((str(error) or type(error).__name__).split()),
+            message=candidate.found.hide(" ".join((str(error) or type(error).__name__).split())),
             attempts=0 if isinstance(error, DiskFullError) else self._attempt(candidate),
         )
         self._end(candidate, outcome)
@@ -332,7 +332,7 @@ def _untouched(batch: Batch, candidate: Candidate) -> SceneOutcome:
     made = candidate.reason.partition("made before: ")[2]
     return SceneOutcome(
         scene=candidate.name,
-        path=str(candidate.found.path.relative_to(batch.inbox)),
+        path=candidate.found.place(batch.inbox),
         status=candidate.status,
         key=candidate.key,
         family=candidate.found.family,

@@ -26,7 +26,7 @@ def show_candidates(console: Console, batch: Batch, listed: Sequence[Candidate])
     table = Table("scene", "family", "MB", "what", "why", box=None, header_style="bold")
     for one in listed:
         size = f"{one.inputs.size / 1e6:.0f}" if one.inputs else ""
-        path = str(one.found.path.relative_to(batch.inbox))
+        path = one.found.place(batch.inbox)
         table.add_row(
             escape(path), one.found.family, size, one.status or "make", escape(one.reason)
         )

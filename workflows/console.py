@@ -136,7 +136,7 @@ def show_report(console: Console, report: Report, extras: Sequence[Path]) -> Non
     """What a finished job has made."""
     facts = report.facts
     for output, size in zip(facts.outputs, report.sizes, strict=True):
-        bands = f"{len(facts.source.bands)} bands, {facts.source.dtype}"
+        bands = f"{len(facts.source.bands)} bands, {facts.source.dtype}{frames_of(facts.source)}"
         show_line(
             console, f"{output.path}  {output.width} x {output.height} px, {bands}, {_size(size)}"
         )

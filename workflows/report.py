@@ -76,7 +76,7 @@ class Report:
     statistics: tuple[BandStatistics, ...]
     """Of each band; empty if switched off."""
     clipped: int
-    """Values that did not fit the data type."""
+    """Values that did not fit the data type, or narrower limits."""
     resumed: int
     """Tiles that an earlier run had left."""
     timings: Timings
@@ -166,7 +166,9 @@ def _statistics(plan: Plan, receipts: Sequence[Receipt]) -> tuple[BandStatistics
 def _warnings(plan: Plan, clipped: int) -> tuple[str, ...]:
     if not clipped:
         return ()
-    return (f"{clipped} values did not fit {plan.profile.dtype} and were clipped to its range",)
+    limits = plan.profile.limits
+    kind = f"{limits[0]} to {limits[1]}" if limits else plan.profile.dtype
+    return (f"{clipped} values did not fit {kind} and were clipped to its range",)
 
 
 def _throughput(outcome: Outcome) -> float:

@@ -22,7 +22,13 @@ def doubts(
         _doubt_names(profile, upscaler, model, scene),
         _doubt_range(profile, upscaler, options, model, scene),
     )
-    return tuple(line for line in found if line is not None)
+    return (*(line for line in found if line is not None), *_oddities(profile, scene))
+
+
+def _oddities(profile: Profile, scene: str) -> tuple[str, ...]:
+    """What is odd about a series of DICOM images, as its reader has told."""
+    flags = profile.tags.get("DICOM", {}).get("flags", "") if profile.medical else ""
+    return tuple(f"{scene}: {flag}" for flag in flags.split("; ") if flag)
 
 
 def _doubt_names(profile: Profile, upscaler: Upscaler, model: str, scene: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from contracts import SourceContract
 from dicom_files import write_dicom, write_series
 from fakes import texture
 from pydicom import dcmread
+from runs import Ran
 
 from pipeline.dicom.uids import opaque
 from pipeline.errors import ChangedError, SourceError
@@ -233,6 +235,27 @@ def test_pixels_without_a_size_are_refused_unless_asked_for(
         open_source(str(path))
     source = open_source(str(path), SourceOptions(spacing="warn"))
     assert source.profile.tags["DICOM"]["flags"]
+
+
+def test_what_is_odd_is_a_warning_of_the_plan_and_of_the_report(
+    espcn: Callable[..., Ran], tmp_path: Path
+) -> None:
+    for number in (0, 1, 5):
+        write_dicom(
+            *(tmp_path / f"in{number}", pixels()),
+            SOPInstanceUID=f"1.2.{number}",
+            SeriesInstanceUID="1.2",
+            ImagePositionPatient=[0, 0, number],
+            ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+            PixelSpacing=[0, 0],
+        )
+    arguments = ("upscale", tmp_path, tmp_path / "out.zarr", "--dry-run")
+    ran = espcn(*arguments)
+    assert (ran.code, "go on all the same" in ran.err) == (3, True)
+    ran = espcn(*arguments, "--set", "source.spacing=warn")
+    assert ran.code == 0
+    for flag in ("PixelSpacing is 0 x 0", "uneven spacing, 1 to 4 mm between slices"):
+        assert f"espcn: warning: the source: {flag}" in ran.err
 
 
 def test_another_band_than_there_is_is_refused(tmp_path: Path) -> None:

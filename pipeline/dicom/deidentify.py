@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pipeline.dicom.confidentiality import EMPTIED, REMOVED, REPLACED
 from pipeline.dicom.headers import DAMAGE, quiet
 from pipeline.dicom.references import append, code
-from pipeline.dicom.uids import derived_uid
+from pipeline.dicom.uids import derived_uid, opaque
 
 if TYPE_CHECKING:
     from pydicom import DataElement, Dataset
@@ -47,6 +47,8 @@ def deidentify(header: Dataset, *, private: bool = False) -> Dataset:
     with quiet():
         found = _without(header, private=private)
         found.file_meta = header.file_meta
+        # one number for all would make one patient of them where they are stored
+        found.PatientID = f"ANON-{opaque(str(found.get('StudyInstanceUID') or ''))}"
         found.PatientIdentityRemoved = "YES"
         found.DeidentificationMethod = METHOD
         found.LongitudinalTemporalInformationModified = "REMOVED"

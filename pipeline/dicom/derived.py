@@ -176,11 +176,11 @@ def image_type(values: object, kind: Kind) -> list[str]:
     return ["DERIVED", "PRIMARY", rest[0], "RESAMPLED" if rest[1] == "NONE" else rest[1]]
 
 
-def _zone(found: Dataset) -> timezone:
-    """The zone that the source's times are in; UTC where it does not say."""
+def _zone(found: Dataset) -> timezone | None:
+    """The zone that the source's times are in; None, which is this machine's, where it is silent."""
     text = str(found.get("TimezoneOffsetFromUTC") or "")
     if len(text) != 5 or text[0] not in "+-" or not text[1:].isdigit():
-        return UTC
+        return None
     offset = timedelta(hours=int(text[1:3]), minutes=int(text[3:]))
     return timezone(-offset if text[0] == "-" else offset)
 

@@ -126,7 +126,8 @@ def _rle(pixels: Pixels, stored: Stored) -> bytes:  # noqa: ARG001 - as the othe
     """One segment a byte of a sample, the highest first. DICOM PS3.5, annex G."""
     samples = pixels[..., None] if pixels.ndim == 2 else pixels
     raw = samples.astype(samples.dtype.newbyteorder(">"), copy=False).view(np.uint8)
-    segments = [_packed(np.ascontiguousarray(raw[..., i])) for i in range(raw.shape[-1])]
+    # a copy, whose strides are what the encoder expects of one column too
+    segments = [_packed(raw[..., i].copy()) for i in range(raw.shape[-1])]
     starts = np.cumsum([64, *map(len, segments)])[:-1]
     header = struct.pack("<16L", len(segments), *starts.tolist(), *[0] * (15 - len(segments)))
     return header + b"".join(segments)

@@ -252,6 +252,19 @@ def test_a_tilted_gantry_is_flagged_by_what_it_says_and_by_where_slices_lie(
     )
 
 
+def test_directions_that_are_not_at_right_angles_are_flagged(tmp_path: Path) -> None:
+    askew = [1.0, 0.0, 0.0, 0.1, 0.99, 0.0]
+    (found,) = find_series(write(tmp_path / "a", 1, ImageOrientationPatient=askew))
+    assert found.flags == ("rows and columns are not at right angles",)
+
+
+def test_more_frames_than_told_are_flagged(tmp_path: Path) -> None:
+    path = write(tmp_path / "a", 1, pixels=np.stack([PIXELS] * 3), NumberOfFrames=2)
+    (found,) = find_series(path)
+    assert found.size == "2 x 8 x 8"
+    assert "1 file with more frames than told, which are left out" in found.flags
+
+
 def test_duplicates_are_left_out_and_flagged(tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{number}", number) for number in range(3)]
     shutil.copy(paths[1], tmp_path / "copy")

@@ -16,6 +16,8 @@ from fakes import texture
 from pydicom import dcmread
 from runs import Ran
 
+from pipeline.dicom.privacy import called
+from pipeline.dicom.series import find_series
 from pipeline.dicom.uids import opaque
 from pipeline.errors import ChangedError, SourceError
 from pipeline.options import SourceOptions
@@ -278,13 +280,28 @@ def test_without_its_driver_it_is_not_opened(tmp_path: Path) -> None:
     assert str(tmp_path) not in str(caught.value)
 
 
-def test_a_truncated_file_costs_one_line_that_does_not_name_it(tmp_path: Path) -> None:
-    path = write_dicom(tmp_path / "a.dcm", pixels(), **SIZED)
+@pytest.mark.parametrize("rle", [False, True])
+def test_a_truncated_file_costs_its_series_before_a_pixel_is_read(
+    tmp_path: Path, rle: bool
+) -> None:
+    for number in range(3):
+        write_dicom(
+            *(tmp_path / f"Jane{number}", pixels()),
+            rle=rle,
+            SOPInstanceUID=f"1.2.{number}",
+            SeriesInstanceUID="1.2",
+            **SIZED,
+        )
+    path = tmp_path / "Jane1"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(SourceError) as caught:
-        open_source(str(path)).read(WHOLE)
-    assert "\n" not in str(caught.value)
-    assert str(tmp_path) not in str(caught.value)
+    for place in (path, tmp_path):
+        with pytest.raises(SourceError, match="a series with gaps is not made") as caught:
+            open_source(str(place))
+        assert "\n" not in str(caught.value)
+        assert called(path) in str(caught.value), "so that it can be looked up"
+        assert "Jane" not in str(caught.value)
+    (series,) = find_series(tmp_path)
+    assert series.flags[0].startswith("1 of 3 files cannot be used, for it is cut off")
 
 
 def test_a_film_is_read_frame_by_frame(tmp_path: Path) -> None:

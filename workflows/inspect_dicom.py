@@ -6,6 +6,7 @@ errors and logs use, so that they can be looked up (of every file: as JSON).
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -160,7 +161,7 @@ def _facts(path: str, series: Series, options: SourceOptions, *, phi: bool) -> S
         padding=stored.padding,
         flags=(*series.flags, *flags),
         phi=_identity(series) if phi else None,
-        paths={called(path): path for path in series.paths} if phi else None,
+        paths={called(path): printable(path) for path in series.paths} if phi else None,
     )
 
 
@@ -187,15 +188,20 @@ def _identity(series: Series) -> dict[str, str]:
     with quiet():
         found = {name: text(header, name) for name in IDENTITY}
     return {name: value for name, value in found.items() if value} | {
-        "folder": str(Path(path).parent)
+        "folder": printable(Path(path).parent)
     }
+
+
+def printable(path: str | Path) -> str:
+    """A path that can be written, whatever the bytes of its name."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def _skipped(found: Search) -> dict[str, dict[str, str]]:
     """What is not used, by what errors call it."""
 
     def told(one: Skipped) -> dict[str, str]:
-        return {"path": one.path, "reason": one.reason}
+        return {"path": printable(one.path), "reason": one.reason}
 
     return {called(one.path): told(one) for one in found.skipped}
 

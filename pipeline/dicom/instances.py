@@ -7,8 +7,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from pipeline.dicom.frames import Frames
 from pipeline.dicom.geometry import Plane, normal
+from pipeline.dicom.privacy import forget_phi
 from pipeline.dicom.stored import Stored
+from pipeline.errors import SourceError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -66,6 +69,10 @@ class Instance:
     """Whether it is a view to plan others on."""
     tilt: float
     """Of the gantry, in degrees, as it says itself."""
+    broken: str | None
+    """Why its frames cannot all be read, without decoding any; None if they are there."""
+    excess: bool
+    """Whether it holds more frames than it says; they are left out."""
     rescale: tuple[float, float]
     """(slope, intercept) of physical values."""
     unit: str
@@ -75,17 +82,19 @@ class Instance:
 def read_instance(path: str) -> Instance:
     """The facts of a file, from its header; raises SourceError."""
     from pipeline.dicom.headers import quiet, read_header
-    from pipeline.dicom.stored import describe
 
     header = read_header(path)
+    frames = Frames(path, header)
     with quiet():  # values are looked at when they are asked for
-        return _instance(path, header, describe(header))
+        return _instance(path, header, frames)
 
 
-def _instance(path: str, header: Dataset, stored: Stored) -> Instance:
+def _instance(path: str, header: Dataset, frames: Frames) -> Instance:
+    stored = frames.stored
     kind = _kind(header, stored)
     planes = () if kind == "slide" else planes_of(header, stored.frames)
     spacing, doubt = _spacing(header, kind)
+    broken, excess = (None, False) if kind == "slide" else _completeness(path, frames)
     return Instance(
         path=path,
         uid=text(header, "SOPInstanceUID"),
@@ -103,6 +112,8 @@ def _instance(path: str, header: Dataset, stored: Stored) -> Instance:
         doubt=doubt,
         localizer=not {"LOCALIZER", "SCOUT"}.isdisjoint(words(header, "ImageType")),
         tilt=(numbers(header, "GantryDetectorTilt") or (0.0,))[0],
+        broken=broken,
+        excess=excess,
         rescale=_rescale(header),
         unit=_code(header, "RescaleType"),
     )
@@ -183,6 +194,14 @@ def first(header: Dataset, name: str) -> Dataset | None:
 def pair(values: tuple[float, ...]) -> tuple[float, float] | None:
     """A spacing, if it is one: two numbers above 0."""
     return (values[0], values[1]) if len(values) == 2 and min(values) > 0 else None
+
+
+def _completeness(path: str, frames: Frames) -> tuple[str | None, bool]:
+    """(why not all frames are there, whether there are more than there should be)."""
+    try:
+        return None, bool(frames.check())
+    except SourceError as error:
+        return forget_phi(error, path).message, False
 
 
 def _kind(header: Dataset, stored: Stored) -> Kind:

@@ -15,6 +15,8 @@ UNEVEN = 0.01
 """Part of the usual distance by which one may differ; headers round them."""
 LEAST = 0.02
 """Millimetres by which a distance may always differ."""
+SKEWED = 1e-2
+"""By which products of directions may differ from those of unit vectors at right angles."""
 LEANING = 0.1
 """Degrees from which a stack is tilted."""
 
@@ -24,7 +26,7 @@ def oddities(instances: Sequence[Instance]) -> tuple[str, ...]:
     if instances[0].kind == "slide":
         return ()
     planes = [plane for one in instances for plane in one.planes]
-    return (*_of_images(instances), *_of_places(planes))
+    return (*_of_images(instances), *_missing(instances, planes), *_of_places(planes))
 
 
 def step_of(planes: Sequence[Plane | None]) -> float | None:
@@ -59,19 +61,32 @@ def _of_images(instances: Sequence[Instance]) -> Iterator[str]:
         yield f"gantry tilt of {max(tilts, key=abs):g} degrees"
     if len({one.rescale for one in instances}) > 1:
         yield "values are rescaled differently from image to image"
-    doubt = next((one.doubt for one in instances if one.doubt), None)
-    if doubt:
-        yield doubt
+    yield from sorted({one.doubt for one in instances if one.doubt})[:1]
+    broken = [one.broken for one in instances if one.broken]
+    if broken:
+        count = f"{len(broken)} of {plural(len(instances), 'file')}"
+        yield f"{count} cannot be used, for it {broken[0]}"
+    excess = sum(one.excess for one in instances)
+    if excess:
+        yield f"{plural(excess, 'file')} with more frames than told, which are left out"
+
+
+def _missing(instances: Sequence[Instance], planes: Sequence[Plane | None]) -> Iterator[str]:
+    """Where some say where they lie, and others do not."""
+    missing = planes.count(None)
+    if 0 < missing < len(planes):
+        how = ": ordered by number" if instances[0].kind == "classic" else ""
+        yield f"{missing} of {len(planes)} images have no position{how}"
 
 
 def _of_places(planes: Sequence[Plane | None]) -> Iterator[str]:
     known = [plane for plane in planes if plane is not None]
-    if 0 < len(known) < len(planes):
-        missing = len(planes) - len(known)
-        yield f"{missing} of {len(planes)} images have no position: ordered by number"
+    facing = np.array([plane.orientation for plane in known]).reshape(-1, 2, 3)
+    across = facing @ np.swapaxes(facing, 1, 2)
+    if known and np.abs(across - np.eye(2)).max() > SKEWED:
+        yield "rows and columns are not at right angles"
     if len(known) < 2:
         return
-    facing = np.array([plane.orientation for plane in known])
     if np.abs(facing - facing[0]).max() > 1e-3:
         yield "several orientations"
         return

@@ -120,7 +120,6 @@ class DicomSource:
             found = Frames(path, read_header(path))
             if found.stored != self._stored[path]:
                 raise ChangedError("changed while it was being read; run the job again", uri=path)
-            found.check()
         self._open[path] = found
         while len(self._open) > OPEN:
             self._open.popitem(last=False)
@@ -184,8 +183,15 @@ def _text(values: tuple[float, ...] | None) -> str:
 
 
 def _check(series: Series, options: SourceOptions) -> None:
-    """Raise SourceError where pixels have no size, or are too many."""
+    """Raise SourceError where pixels are missing, have no size, or are too many."""
     stored, frames = series.stored, len(series.slots)
+    broken = next((one for one in series.instances if one.broken), None)
+    if broken is not None:
+        raise SourceError(
+            f"has a file, {called(broken.path)}, that {broken.broken}; a series with gaps is not "
+            "made, so get that file again or take it away",
+            uri=series.label,
+        )
     if series.doubt and options.spacing == "refuse":
         raise SourceError(
             f"{series.doubt}, so that its geometry would be wrong; go on all the same with --set "

@@ -35,6 +35,15 @@ class SourceOptions:
     """DICOM whose pixels have no size, or size 0: refuse, or go on with a warning."""
 
 
+READ_BACK = SourceOptions(
+    categorical="light",
+    drivers=(*SourceOptions().drivers, "OME-Zarr"),
+    spacing="warn",
+    max_pixels=2**62,
+)
+"""How an output is read: what it holds was decided when it was made."""
+
+
 @dataclass(frozen=True, slots=True)
 class RadiometryOptions:
     """How values are understood."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.options import SourceOptions
+from pipeline.options import READ_BACK
 from pipeline.plan import Plan
 from pipeline.profile import Profile
 from pipeline.radiometry import Mask, Pixels, validity
@@ -45,7 +45,7 @@ def write_preview(plan: Plan, target: Path) -> Path:
     cannot be written.
     """
     coarse = plan.source.open(plan.profile.identity)
-    fine = open_source(str(target), SourceOptions(categorical="light", max_pixels=2**62))
+    fine = open_source(str(target), READ_BACK)
     window, scale = choose_window(coarse), plan.provenance.scale
     bands = visible_bands(plan.profile)
     low = _picture(coarse, window, bands)

@@ -23,7 +23,8 @@ from pipeline.sources.shared import SharedSource
 from pipeline.tiling import Window
 
 MODULES = (
-    *("pipeline.sources.zarr", "pipeline.sources.slide", "pipeline.sources.dicom"),
+    *("pipeline.sources.ome_zarr", "pipeline.sources.zarr"),
+    *("pipeline.sources.slide", "pipeline.sources.dicom"),
     "pipeline.sources.raster",
 )
 """Our own formats, most particular first."""

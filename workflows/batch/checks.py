@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.errors import PublishError, SourceError
 from pipeline.kernel import Upscaler
-from pipeline.options import SourceOptions
+from pipeline.options import READ_BACK
 from pipeline.plan import Plan
 from pipeline.profile import Profile
 from pipeline.sources import Source, open_source
@@ -28,8 +28,6 @@ from workflows.batch.recomputed import SIDE, Recomputed, recompute
 if TYPE_CHECKING:
     from workflows.batch.product import MadeAsset
 
-READ_BACK = SourceOptions(categorical="light", max_pixels=2**62)
-"""How a product is read: what it holds was decided when it was made."""
 STEPS = 8
 """Least contrast that deviations are held against, in steps of a whole number: below it rounding
 alone would show."""

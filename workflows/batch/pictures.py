@@ -12,12 +12,13 @@ from PIL import Image
 from rasterio.io import DatasetReader
 
 from pipeline.errors import PublishError
+from pipeline.options import READ_BACK
 from pipeline.radiometry import validity
 from pipeline.sources import Source, open_source
 from pipeline.sources.raster import RasterSource
 from pipeline.stage import replacing
 from pipeline.tiling import Window
-from workflows.batch.checks import READ_BACK, open_product, published
+from workflows.batch.checks import open_product, published
 from workflows.batch.frames import middle
 from workflows.drawing import (
     Picture,

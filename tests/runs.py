@@ -229,7 +229,8 @@ def sweep() -> None:
     assembly.LEAST_STEP = png.LEAST_STEP = 2**17
     job, backup = from_json(Job, json.loads(sys.argv[1])), Path(sys.argv[2])
     folder = Path(job.outputs[0]).parent
-    story.prepare(replace(job, outputs=(str(backup / "other.tif"),)))  # imports all there is
+    other = backup / Path(job.outputs[0]).with_stem("other").name
+    story.prepare(replace(job, outputs=(str(other),)))  # imports all there is
     for step in range(0, 10**6, int(sys.argv[3])):
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(backup, folder)
@@ -264,7 +265,7 @@ def tell_resumed(job: Job) -> int:
 
 def tell_left(folder: Path) -> tuple[str, list[str]]:
     """sha256 of the output and names of what else lies beside it."""
-    (output,) = (p for p in folder.iterdir() if p.suffix in (".tif", ".png", ".zarr"))
+    (output,) = (p for p in folder.iterdir() if p.stem == "out" and p.suffix != ".json")
     others = [p.name for p in folder.iterdir() if p != output and p.suffix != ".json"]
     return hash_of(output), others
 

@@ -17,6 +17,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from pipeline.dicom.deidentify import deidentify
 from pipeline.dicom.derived import LONGEST_TEXT, Derivation, derive, image_type
 from pipeline.dicom.geometry import LONGEST, affine, decimal_string
 from pipeline.dicom.headers import quiet
@@ -68,10 +69,15 @@ class Extent:
     """Plain over encoded bytes of its frames."""
 
 
-def derive_slide(slide: Slide, derivation: Derivation, stored: Stored, *, side: int) -> Dataset:
+def derive_slide(
+    slide: Slide, derivation: Derivation, stored: Stored, *, side: int, anonymous: bool
+) -> Dataset:
     """What the headers of all levels have in common; tiles are of `side` pixels."""
+    headers = [share.sheet.header for share in slide.shares]
+    if anonymous:
+        headers = [deidentify(header, private=bool(derivation.private)) for header in headers]
     found = derive(
-        slide.header,
+        headers[0],
         derivation,
         stored,
         kind="slide",
@@ -83,8 +89,9 @@ def derive_slide(slide: Slide, derivation: Derivation, stored: Stored, *, side: 
                 delattr(found, name)
         found.Rows = found.Columns = side
         _organise(found, slide, derivation)
-        _refer(found, slide, derivation)
-        _see(found, slide)
+        _refer(found, headers, derivation)
+        _see(found, headers, slide.paths)
+        found.ContentQualification = "RESEARCH"
     return found
 
 
@@ -145,9 +152,8 @@ def _organise(found: Dataset, slide: Slide, derivation: Derivation) -> None:
         groups.PixelMeasuresSequence[0].SpacingBetweenSlices = decimal_string(step)
 
 
-def _refer(found: Dataset, slide: Slide, derivation: Derivation) -> None:
+def _refer(found: Dataset, headers: Sequence[Dataset], derivation: Derivation) -> None:
     """What it was made from, and how."""
-    headers = [share.sheet.header for share in slide.shares]
     before = str(found.get("DerivationDescription") or "").strip()
     text = "; before: ".join(filter(None, (derivation.text, before)))
     found.DerivationDescription = text[: LONGEST_TEXT["ST"]]
@@ -156,14 +162,14 @@ def _refer(found: Dataset, slide: Slide, derivation: Derivation) -> None:
     refer_to_series(found, *headers)
 
 
-def _see(found: Dataset, slide: Slide) -> None:
+def _see(found: Dataset, headers: Sequence[Dataset], paths: Sequence[str]) -> None:
     """The optical paths, in the order of the frames: files may hold one each."""
     known = {
         str(item.get("OpticalPathIdentifier")): item
-        for share in slide.shares
-        for item in items(share.sheet.header, "OpticalPathSequence")
+        for header in headers
+        for item in items(header, "OpticalPathSequence")
     }
-    seen = [deepcopy(known[path]) for path in slide.paths if path in known]
+    seen = [deepcopy(known[path]) for path in paths if path in known]
     if seen:
         found.OpticalPathSequence = seen
         found.NumberOfOpticalPaths = len(seen)

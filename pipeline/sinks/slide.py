@@ -11,7 +11,6 @@ level, or several where one would grow too large, and renames the directory.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -39,9 +38,10 @@ from pipeline.kernel import Fine
 from pipeline.plan import Plan
 from pipeline.profile import Profile
 from pipeline.pyramid import BLOCK
-from pipeline.serial import digest
 from pipeline.sinks import blocks
 from pipeline.sinks.assembly import Verbatim, assemble, in_steps, is_assembled
+from pipeline.sinks.dicom import derivation_of
+from pipeline.sinks.dicom_check import OURS
 from pipeline.sinks.parts import Index, Piece, placed
 from pipeline.sinks.zarr_place import previous, put_in_place, remove, take_away
 from pipeline.stage import sync_directory
@@ -55,8 +55,6 @@ OUTPUT = "output"
 """The directory being made, within the stage."""
 LARGEST = 2**36
 """Bytes of frames that one file holds; a level of more becomes a concatenation."""
-OURS = re.compile(r"[0-9a-f]{12}\.dcm")
-"""How files of outputs are called."""
 
 
 def claims(target: Path, profile: Profile) -> bool:
@@ -224,7 +222,7 @@ def _instances(stage: Path, plan: Plan, tables: Sequence[Sequence[Index]]) -> li
     """The files of the output, in the order in which they take their tiles."""
     slide, stored, syntax = open_slide(plan.source.uri), _stored(plan), syntax_of(plan)
     derivation = _derivation(stage, plan)
-    base = derive_slide(slide, derivation, stored, side=BLOCK)
+    base = derive_slide(slide, derivation, stored, side=BLOCK, anonymous=plan.output.deidentify)
     plain = BLOCK * BLOCK * stored.bands * np.dtype(stored.dtype).itemsize
     extents = list(_extents(plan, tables, plain=plain, native=syntax == "uncompressed"))
     found = [
@@ -265,15 +263,5 @@ def _extents(
 
 def _derivation(stage: Path, plan: Plan) -> Derivation:
     """How the pixels were made; when, by the stage: the same however often it is resumed."""
-    made, options = plan.provenance, (plan.source.options, plan.radiometry, plan.output)
-    return Derivation(
-        scale=made.scale,
-        model=made.model,
-        sha256=made.sha256,
-        software=made.software,
-        backend=made.backend,
-        options=digest([options, made.processing, made.backend])[:16],
-        syntax=syntax_of(plan),
-        created=datetime.fromtimestamp((stage / "plan.json").stat().st_mtime, UTC),
-        private=plan.output.private_tags,
-    )
+    begun = datetime.fromtimestamp(int((stage / "plan.json").stat().st_mtime), UTC)
+    return replace(derivation_of(plan, begun), syntax=syntax_of(plan))

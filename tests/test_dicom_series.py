@@ -275,6 +275,14 @@ def test_duplicates_are_left_out_and_flagged(tmp_path: Path) -> None:
     assert found.flags == ("2 duplicates left out",)
 
 
+def test_of_copies_the_one_that_is_whole_is_taken(tmp_path: Path) -> None:
+    text = write(tmp_path / "b", 1).read_bytes()
+    (tmp_path / "a").write_bytes(text[:-20])
+    (found,) = find_series(tmp_path)
+    assert found.paths == (str(tmp_path / "b"),)
+    assert found.flags == ("1 duplicate left out",)
+
+
 def test_localizers_are_flagged_and_do_not_stand_in_the_way_of_their_series(
     tmp_path: Path,
 ) -> None:

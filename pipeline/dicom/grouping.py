@@ -50,7 +50,8 @@ def _by_key(
     groups: dict[Key, list[Instance]] = defaultdict(list)
     again: dict[Key, int] = defaultdict(int)
     seen: set[str] = set()
-    for instance in instances:
+    # of copies the one that is whole
+    for instance in sorted(instances, key=lambda one: one.broken is not None):
         key = _key(instance)
         if instance.uid and instance.uid in seen:
             again[key] += 1

@@ -22,7 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import cast
 
-from pipeline.dicom.files import OTHER, Skipped, find_files
+from pipeline.dicom.files import OTHER, Files, Skipped, find_files
 from pipeline.dicom.geometry import Plane
 from pipeline.dicom.grouping import group
 from pipeline.dicom.instances import Instance, Kind, read_instance
@@ -167,31 +167,31 @@ def search(path: str | Path) -> Search:
         files = find_files(place)
     except SourceError as error:
         raise forget_phi(error, place) from None
-    found = _read_all(files.paths, files.uids, tuple(map(_version, files.paths)))
-    skipped = (*files.skipped, *(one for one in found if isinstance(one, Skipped)))
-    instances = [one for one in found if isinstance(one, Instance)]
-    if not instances:
-        raise SourceError(_nothing(skipped), uri=called(place))
-    return Search(tuple(_stacks(instances, skipped)), skipped)
+    found = _search(files, tuple(map(_version, files.paths)))
+    if not found.series:
+        raise SourceError(_nothing(found.skipped), uri=called(place))
+    return found
 
 
-def _version(path: str) -> tuple[int, int] | None:
+def _version(path: str) -> tuple[int, ...] | None:
     """What changes when a file does; None where it is gone."""
     try:
         status = os.stat(path)
     except OSError:
         return None
-    return status.st_size, status.st_mtime_ns
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 @lru_cache(maxsize=8)
-def _read_all(
-    paths: tuple[str, ...],
-    uids: tuple[str, ...],
-    versions: tuple[tuple[int, int] | None, ...],  # noqa: ARG001 - changed files are read again
-) -> tuple[Instance | Skipped, ...]:
-    """The facts of each file, or why it is not used."""
-    return tuple(_read(path, uid) for path, uid in zip(paths, uids, strict=True))
+def _search(
+    files: Files,
+    versions: tuple[tuple[int, ...] | None, ...],  # noqa: ARG001 - changed files are read again
+) -> Search:
+    """What some files hold: none of them is read twice, whoever asks and how often."""
+    found = [_read(path, uid) for path, uid in zip(files.paths, files.uids, strict=True)]
+    skipped = (*files.skipped, *(one for one in found if isinstance(one, Skipped)))
+    instances = [one for one in found if isinstance(one, Instance)]
+    return Search(tuple(_stacks(instances, skipped)), skipped)
 
 
 def _read(path: str, uid: str) -> Instance | Skipped:

@@ -177,7 +177,7 @@ def image_type(values: object, kind: Kind) -> list[str]:
 
 
 def _zone(found: Dataset) -> timezone | None:
-    """The zone that the source's times are in; None, which is this machine's, where it is silent."""
+    """The zone of the source's times; None, which stands for this machine's, where it is silent."""
     text = str(found.get("TimezoneOffsetFromUTC") or "")
     if len(text) != 5 or text[0] not in "+-" or not text[1:].isdigit():
         return None

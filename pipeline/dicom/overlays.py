@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.dicom.instances import numbers
+from pipeline.dicom.headers import DAMAGE
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -39,7 +39,7 @@ def refine_overlays(dataset: Dataset, scale: int) -> None:
 def _bits(dataset: Dataset, group: int) -> np.ndarray | None:
     """(frame, y, x) of zeros and ones; None for what is no whole overlay."""
     rows, columns, frames = (
-        int((_numbers(dataset, group, element) or (1.0,))[0]) for element in (ROWS, COLUMNS, FRAMES)
+        (_numbers(dataset, group, element) or (1,))[0] for element in (ROWS, COLUMNS, FRAMES)
     )
     data = dataset.get((group, DATA))
     packed = b"" if data is None or not isinstance(data.value, bytes) else data.value
@@ -57,17 +57,21 @@ def _replace(dataset: Dataset, group: int, bits: np.ndarray, scale: int) -> None
     dataset[group, ROWS].value, dataset[group, COLUMNS].value = fine.shape[1:]
     origin = _numbers(dataset, group, ORIGIN)
     if origin:
-        dataset[group, ORIGIN].value = [(int(place) - 1) * scale + 1 for place in origin]
+        dataset[group, ORIGIN].value = [(place - 1) * scale + 1 for place in origin]
     area = _numbers(dataset, group, AREA)
     if area:
-        dataset[group, AREA].value = str(int(area[0]) * scale**2)
+        dataset[group, AREA].value = str(area[0] * scale**2)
     for element in MEASURED:
         if (group, element) in dataset:
             del dataset[group, element]
 
 
-def _numbers(dataset: Dataset, group: int, element: int) -> tuple[float, ...]:
-    from pydicom.tag import Tag
-
-    tag = Tag(group, element)
-    return numbers(dataset, tag) if tag in dataset else ()  # type: ignore[arg-type]
+def _numbers(dataset: Dataset, group: int, element: int) -> tuple[int, ...]:
+    """Whole numbers of an attribute of an overlay; empty where it has none."""
+    found = dataset.get((group, element))
+    if found is None or found.is_empty:
+        return ()
+    try:
+        return tuple(int(value) for value in (found.value if found.VM > 1 else [found.value]))
+    except DAMAGE:
+        return ()

@@ -154,6 +154,25 @@ def test_a_range_of_padding_is_a_mask(tmp_path: Path) -> None:
     np.testing.assert_array_equal(valid[0], mask)
 
 
+@pytest.mark.parametrize(
+    ("padding", "limits"),
+    [((0, 0), (0, 4095)), ((0, 30), (31, 4095)), ((4000, 4095), (0, 3999)), ((9, 30), (0, 4095))],
+)
+def test_light_keeps_off_a_range_of_padding_at_an_end(
+    tmp_path: Path, padding: tuple[int, int], limits: tuple[int, int]
+) -> None:
+    first, last = padding
+    path = write_dicom(
+        *(tmp_path / "a", pixels("uint16") % 4096),
+        BitsStored=12,
+        HighBit=11,
+        PixelPaddingValue=first,
+        PixelPaddingRangeLimit=last,
+        **SIZED,
+    )
+    assert open_source(str(path)).profile.limits == limits
+
+
 def test_padding_that_differs_from_slice_to_slice_is_a_mask_of_each(tmp_path: Path) -> None:
     for number, value in enumerate((0, 5, None)):
         values = np.full((8, 8), 9, "int16")

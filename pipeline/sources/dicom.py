@@ -150,7 +150,7 @@ def make_profile(uri: str, series: Series, options: SourceOptions) -> Profile:
         bits=stored.bits_stored if stored.bits_stored < whole else None,
         block=(1 if native else stored.rows, stored.columns),
         frames=len(series.slots),
-        limits=stored.limits,
+        limits=_limits(stored, padding),
     )
 
 
@@ -233,6 +233,17 @@ def _one_value(padding: set[tuple[float, float] | None]) -> float | None:
         return None
     ends = next(iter(padding))
     return None if ends is None or ends[0] != ends[1] else float(ends[0])
+
+
+def _limits(stored: Stored, padding: set[tuple[float, float] | None]) -> tuple[int, int] | None:
+    """What light may become: a range of padding at an end of the values is left to padding."""
+    ends = next(iter(padding)) if len(padding) == 1 else None
+    if stored.limits is None or ends is None or ends[0] == ends[1]:
+        return stored.limits
+    (lowest, highest), (low, high) = stored.limits, map(int, ends)
+    if low <= lowest <= high < highest:
+        return high + 1, highest
+    return (lowest, low - 1) if lowest < low <= highest <= high else (lowest, highest)
 
 
 def _ceiling(stored: Stored) -> float | None:

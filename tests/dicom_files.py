@@ -42,7 +42,9 @@ def write_dicom(path: Path, pixels: Pixels, *, rle: bool = False, **attributes: 
     return path
 
 
-def write_series(folder: Path, count: int, *, name: str = "I", first: float = 0.0) -> list[Path]:
+def write_series(
+    folder: Path, count: int, *, name: str = "I", first: float = 0.0, **attributes: Any
+) -> list[Path]:
     """Slices of one series, 2 mm apart, whose names are not in the order of their positions."""
     rng = np.random.default_rng(len(name))
     folder.mkdir(exist_ok=True)
@@ -54,13 +56,16 @@ def write_series(folder: Path, count: int, *, name: str = "I", first: float = 0.
             write_dicom(
                 folder / f"{name}{7 * number % count:03d}",
                 pixels,
-                SOPInstanceUID=f"1.2.3.{len(name)}.{number + 1}",
-                SeriesInstanceUID=f"1.2.3.{len(name)}",
-                FrameOfReferenceUID="1.2.3.9",
-                InstanceNumber=number + 1,
-                ImagePositionPatient=[-30.0, -30.0, place],
-                ImageOrientationPatient=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
-                PixelSpacing=[1.0, 1.0],
+                **{
+                    "SOPInstanceUID": f"1.2.3.{len(name)}.{number + 1}",
+                    "SeriesInstanceUID": f"1.2.3.{len(name)}",
+                    "FrameOfReferenceUID": "1.2.3.9",
+                    "InstanceNumber": number + 1,
+                    "ImagePositionPatient": [-30.0, -30.0, place],
+                    "ImageOrientationPatient": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
+                    "PixelSpacing": [1.0, 1.0],
+                    **attributes,
+                },
             )
         )
     return paths

@@ -18,8 +18,10 @@ from pathlib import Path
 
 from pipeline.dicom.files import OTHER, find_files, is_dicom
 from pipeline.dicom.headers import read_header
+from pipeline.dicom.instances import text
 from pipeline.dicom.privacy import forget_phi
 from pipeline.dicom.series import Search, Series, open_series, search
+from pipeline.dicom.stored import describe
 from pipeline.dicom.uids import opaque
 from pipeline.errors import SourceError
 from pipeline.options import SourceOptions
@@ -29,6 +31,27 @@ from pipeline.scenes.scene import Asset, Scene, SceneOptions
 
 FAMILY = "dicom"
 """Its name."""
+STORAGE = "1.2.840.10008.5.1.4.1.1."
+"""How SOP classes of what is stored begin. DICOM PS3.4, annex B.5."""
+OTHERS = (
+    "9",
+    "11",
+    "66",
+    "67",
+    "68",
+    "78",
+    "79",
+    "80",
+    "81",
+    "82",
+    "88",
+    "90",
+    "104",
+    "481",
+    "501",
+)
+"""How those go on that are no images: curves, presentations, segmentations, measurements, reports,
+documents, plans of radiotherapy. They lie beside images as a matter of course."""
 
 
 def claims(path: Path) -> bool:  # noqa: ARG001 - as the other families
@@ -87,7 +110,7 @@ def _unused(found: Search) -> list[str]:
 
 
 def _damaged(folder: Path, paths: Sequence[str]) -> Iterator[Found]:
-    """What cannot be read at all, as one scene that fails. Reports and the like are no damage."""
+    """What cannot be used of images, as one scene that fails."""
     broken = {path: problem for path in paths if (problem := _problem(path))}
     if broken:
         first = next(iter(broken.values()))
@@ -95,16 +118,19 @@ def _damaged(folder: Path, paths: Sequence[str]) -> Iterator[Found]:
         yield Found(
             folder,
             FAMILY,
-            f"holds DICOM that cannot be read, {said}",
+            f"holds DICOM that cannot be used, {said}",
             label=f"{FAMILY}-{opaque(str(folder))}",
             files=tuple(map(Path, broken)),
         )
 
 
 def _problem(path: str) -> str:
-    """Why a file cannot be read; nothing for a header that can."""
+    """Why an image cannot be used; nothing for what is none."""
     try:
-        read_header(path)
+        header = read_header(path)
+        kind = text(header, "SOPClassUID").removeprefix(STORAGE)
+        if kind.partition(".")[0] not in OTHERS:
+            describe(header)
     except SourceError as error:
         return forget_phi(error, path).message
     return ""

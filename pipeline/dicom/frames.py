@@ -100,7 +100,7 @@ class Frames:
                 f"is cut off within its pixel data: {wanted} bytes are needed for "
                 f"{self.stored.frames} frames where {max(held, 0)} are left"
             )
-        return (held - wanted) // frame
+        return max(held - wanted - wanted % 2, 0) // frame
 
     def _native(self, index: int, window: Window) -> Pixels:
         """The rows of a window: (sample, y, x) with all columns."""

@@ -111,7 +111,7 @@ def test_dciodvfy_says_nothing_new_of_real_images(
     check_all(dciodvfy, sources(source), found)
 
 
-@pytest.mark.parametrize(("syntax", "scale"), zip(SYNTAXES, (2, 3, 4), strict=True))
+@pytest.mark.parametrize(("syntax", "scale"), [*zip(SYNTAXES, (2, 3, 4), strict=True)])
 @pytest.mark.parametrize("name", CLASSES)
 def test_dciodvfy_says_nothing_new_of_any_class(
     dciodvfy: str, tmp_path: Path, name: str, syntax: str, scale: int

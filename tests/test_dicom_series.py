@@ -154,7 +154,8 @@ def test_a_series_is_called_the_same_wherever_it_lies(tmp_path: Path) -> None:
     write(tmp_path / "a/1", 1)
     write(tmp_path / "b/deep/x.dcm", 1)
     assert find_series(tmp_path / "a")[0].id == find_series(tmp_path / "b/deep/x.dcm")[0].id
-    assert "1.2.3" not in find_series(tmp_path / "a")[0].id
+    assert "1.2.3" not in repr(find_series(tmp_path / "a"))
+    assert str(tmp_path) not in repr(find_series(tmp_path / "a")[0].slots)
 
 
 def test_two_images_of_a_series_are_told_from_an_image_of_two(tmp_path: Path) -> None:
@@ -341,6 +342,34 @@ def test_files_that_cannot_be_read_cost_themselves_only(tmp_path: Path) -> None:
     told = {Path(one.path).name: one.reason for one in found.skipped}
     assert told["README"] == told["pipe"] == "is not DICOM"
     assert told.keys() == {"1", "README", "pipe"}
+
+
+@given(st.data(), st.sampled_from(["enhanced", "classic", "DICOMDIR"]))
+def test_damage_is_told_and_nothing_else(whole: Path, data: st.DataObject, name: str) -> None:
+    text = bytearray((whole / name).read_bytes())
+    places = st.integers(132, len(text) - 1)
+    for _ in range(data.draw(st.integers(1, 5))):
+        text[data.draw(places)] = data.draw(st.integers(0, 255))
+    damaged = whole / f"damaged {name}"
+    damaged.write_bytes(bytes(text[: data.draw(st.integers(len(text) // 2, 2 * len(text)))]))
+    said = ""
+    try:
+        found = search(damaged)
+        said = repr(found.series)
+    except SourceError as error:
+        said = str(error)
+    assert "Doe" not in said
+    assert str(whole) not in said
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of files that can be damaged."""
+    folder = tmp_path_factory.mktemp("whole")
+    enhanced(folder / "enhanced", [0.0, 1.0, 2.0])
+    write(folder / "classic", 1, PatientName="Doe^Jane", GantryDetectorTilt=3, RescaleSlope=1)
+    write_dicomdir(folder / "DICOMDIR", [(["classic"], "1.2.3.1.1"), (["enhanced"], "")])
+    return folder
 
 
 def test_a_folder_without_an_image_says_how_much_there_was(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.dicom.instances import items, text
+from pipeline.dicom.instances import damage, items, text
 from pipeline.errors import SourceError
 
 if TYPE_CHECKING:
@@ -34,9 +34,11 @@ class Listed:
 
 def read_dicomdir(path: Path) -> tuple[Listed, ...]:
     """What a DICOMDIR lists, in its order; raises SourceError."""
-    from pipeline.dicom.headers import read_header
+    from pipeline.dicom.headers import quiet, read_header
 
-    return listed(read_header(path))
+    header = read_header(path)
+    with quiet():  # values are looked at when they are asked for
+        return listed(header)
 
 
 def listed(header: Dataset) -> tuple[Listed, ...]:
@@ -71,10 +73,13 @@ def locate(folder: Path, entry: Listed) -> Path:
 
 def _components(record: Dataset) -> tuple[str, ...]:
     """The parts of the name of the file that a record refers to; none if it refers to none."""
-    value = record.get("ReferencedFileID")
-    if value is None or value == "":
+    try:
+        value = record.get("ReferencedFileID")
+        if value is None or value == "":
+            return ()
+        return (value,) if isinstance(value, str) else tuple(str(part) for part in value)
+    except damage():
         return ()
-    return (value,) if isinstance(value, str) else tuple(str(part) for part in value)
 
 
 def _is_safe(component: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -29,7 +29,7 @@ STAGE = ".espcn"
 class Skipped:
     """A file that is not used."""
 
-    path: str
+    path: str = field(repr=False)
     """Where it is; not to be shown but to who asks for it."""
     reason: str
     """Why, in words that name neither a file nor a patient."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+import struct
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.dicom.frames import Frames
@@ -29,23 +30,21 @@ SHARED = "SharedFunctionalGroupsSequence"
 """What holds for all frames of enhanced images."""
 EACH = "PerFrameFunctionalGroupsSequence"
 """What differs from frame to frame."""
-DAMAGE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
-"""What pydicom raises where a value is not what its type says."""
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """The facts of one file."""
+    """The facts of one file; its text, which might be logged, tells neither UIDs nor paths."""
 
-    path: str
+    path: str = field(repr=False)
     """Absolute path."""
-    uid: str
+    uid: str = field(repr=False)
     """SOP instance UID; empty where missing."""
-    series: str
+    series: str = field(repr=False)
     """Series instance UID; empty where missing."""
-    study: str
+    study: str = field(repr=False)
     """Study instance UID; empty where missing."""
-    body: str
+    body: str = field(repr=False)
     """UID of the frame of reference: positions of one frame can be compared."""
     sop_class: str
     """SOP class UID."""
@@ -119,6 +118,17 @@ def _instance(path: str, header: Dataset, frames: Frames) -> Instance:
     )
 
 
+def damage() -> tuple[type[Exception], ...]:
+    """What pydicom raises where a value is not what its type says."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (
+        *(BytesLengthException, InvalidDicomError),  # of no other exception's kind
+        *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError),
+        *(struct.error, EOFError),
+    )
+
+
 def planes_of(header: Dataset, frames: int) -> tuple[Plane | None, ...]:
     """Where each frame lies; None where that is not known.
 
@@ -147,7 +157,7 @@ def numbers(header: Dataset | None, name: str) -> tuple[float, ...]:
             return ()
         several = value if hasattr(value, "__iter__") and not isinstance(value, str) else [value]
         found = tuple(float(number) for number in several)
-    except DAMAGE:
+    except damage():
         return ()
     return found if all(map(math.isfinite, found)) else ()
 
@@ -156,7 +166,7 @@ def text(header: Dataset, name: str) -> str:
     """An attribute as text; empty where it is missing or has no sense."""
     try:
         value = header.get(name)
-    except DAMAGE:
+    except damage():
         return ""
     return "" if value is None else str(value).strip(" \0")
 
@@ -171,7 +181,7 @@ def words(header: Dataset, name: str) -> tuple[str, ...]:
     """The values of an attribute of several words, in upper case."""
     try:
         value = header.get(name) or ()
-    except DAMAGE:
+    except damage():
         return ()
     several = (value,) if isinstance(value, str) else value
     return tuple(str(word).strip().upper() for word in several)
@@ -182,7 +192,7 @@ def items(header: Dataset, name: str) -> tuple[Dataset, ...]:
     try:
         value = header.get(name)
         return tuple(item for item in value or () if hasattr(item, "get"))
-    except DAMAGE:
+    except damage():
         return ()
 
 

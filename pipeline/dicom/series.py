@@ -17,15 +17,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import cast
 
 from pipeline.dicom.files import OTHER, Files, Skipped, find_files
 from pipeline.dicom.geometry import Plane
 from pipeline.dicom.grouping import group
-from pipeline.dicom.instances import Instance, Kind, read_instance
+from pipeline.dicom.instances import Instance, Kind, damage, read_instance
 from pipeline.dicom.oddities import oddities, plural, step_of
 from pipeline.dicom.order import in_order
 from pipeline.dicom.privacy import called, forget_phi, hush
@@ -41,7 +40,7 @@ LISTED = 20
 class Slot:
     """Where one frame of a stack is stored."""
 
-    path: str
+    path: str = field(repr=False)
     """Absolute path of its file."""
     frame: int
     """Which frame of that file, counted from 0."""
@@ -53,7 +52,7 @@ class Series:
 
     id: str
     """12 hexadecimal digits that tell nothing: what people and logs call it."""
-    uid: str
+    uid: str = field(repr=False)
     """Series instance UID. Not to be shown."""
     kind: Kind
     """What its files hold."""
@@ -198,7 +197,9 @@ def _read(path: str, uid: str) -> Instance | Skipped:
     try:
         instance = read_instance(path)
     except SourceError as error:
-        return Skipped(path, cast("SourceError", forget_phi(error, path)).message)
+        return Skipped(path, forget_phi(error, path).message)
+    except damage() as error:  # without its text, which may repeat a value
+        return Skipped(path, f"is damaged ({type(error).__name__})")
     if uid not in ("", instance.uid):
         return Skipped(path, "is not the instance that the DICOMDIR says it is")
     return instance

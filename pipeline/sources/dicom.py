@@ -34,6 +34,8 @@ DRIVER = "DICOM"
 """Name of this reader in `source.drivers`."""
 OPEN = 4
 """Files whose headers a source keeps: tiles that are in flight together touch few."""
+SUFFIXES = (".dcm", ".dicom")
+"""Names of files that are damaged DICOM if they are none."""
 COLOURS = ("red", "green", "blue")
 """Bands of what is read as RGB."""
 
@@ -42,7 +44,9 @@ def claims(uri: str) -> bool:
     """Whether a file says that it is DICOM, or a folder holds one that does, by whatever name."""
     path = Path(parted(uri)[0])
     try:
-        return holds_dicom(path) if path.is_dir() else is_dicom(path)
+        if path.is_dir():
+            return holds_dicom(path)
+        return is_dicom(path) or (path.suffix.lower() in SUFFIXES and path.is_file())
     except (OSError, ValueError):  # a name that cannot be: the reader of last resort says so
         return False
 

@@ -25,7 +25,8 @@ SLICES = 3
 INPUTS = {
     "ct": ("ct_series", "uncompressed"),
     "mr": ("mr_series", "rle"),
-    "mg": ("mammography/MG1_JPLY", "jpeg2000"),
+    "xray": ("syntaxes/RG3_RLE", "uncompressed"),
+    "ultrasound": ("syntaxes/US1_RLE", "jpeg2000"),
     "film": ("pydicom/test_files/SC_rgb_rle_2frame.dcm", "rle"),
     "slide": ("wsi", "same"),
 }

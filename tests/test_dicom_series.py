@@ -391,15 +391,36 @@ def test_links_are_followed_within_a_folder_only(tmp_path: Path) -> None:
     (inside / "out").symlink_to(tmp_path / "elsewhere/b")
     (inside / "folder").symlink_to(tmp_path / "elsewhere")
     (inside / "loop").symlink_to("loop")
+    (inside / "gone").symlink_to("nothing")
     found = search(inside)
     assert [numbers(one) for one in found.series] == [[1]]
     assert {Path(one.path).name: one.reason for one in found.skipped} == {
         "out": "is a link that leads out of the folder",
         "folder": "is a folder behind a link",
-        "loop": "is not DICOM",
+        "loop": "is a link to nothing",
+        "gone": "is a link to nothing",
     }
+    assert found.series[0].flags == ("4 files beside it not used",)
     (tmp_path / "way").symlink_to(inside)
     assert [numbers(one) for one in find_series(tmp_path / "way")] == [[1]], "who names it means it"
+
+
+def test_a_slice_that_may_not_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        write(tmp_path / f"{number}", number)
+    opened = Path.open
+
+    def refuse(path: Path, *args: Any, **options: Any) -> Any:
+        if path.name == "1":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *args, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    found = search(tmp_path)
+    assert [one.reason for one in found.skipped] == ["may not be read (Permission denied)"]
+    assert found.series[0].flags == ("1 file beside it not used",)
 
 
 def test_our_own_unfinished_outputs_are_no_inputs(tmp_path: Path) -> None:

@@ -64,10 +64,7 @@ def find_files(path: Path) -> Files:
 def is_dicom(path: Path) -> bool:
     """Whether a regular file says that it is DICOM; its name does not matter."""
     try:
-        if not path.is_file():  # a pipe would never end
-            return False
-        with path.open("rb") as file:
-            return file.read(PREAMBLE + 4)[PREAMBLE:] == b"DICM"
+        return _says_dicom(_head(path))
     except (OSError, ValueError):  # a name that cannot be: the reader of last resort says so
         return False
 
@@ -75,8 +72,7 @@ def is_dicom(path: Path) -> bool:
 def is_dicomdir(path: Path) -> bool:
     """Whether a file is a DICOMDIR, by what it says in its first kilobyte."""
     try:
-        with path.open("rb") as file:
-            return DIRECTORY.search(file.read(1024)) is not None
+        return _lists_others(_head(path))
     except OSError:
         return False
 
@@ -95,12 +91,35 @@ def _of_folder(folder: Path) -> Files:
         real = os.path.realpath(path)
         if not Path(real).is_relative_to(root):
             skipped.append(Skipped(str(path), "is a link that leads out of the folder"))
-        elif not is_dicom(path):
-            skipped.append(Skipped(str(path), OTHER))
-        elif not is_dicomdir(path):
+            continue
+        try:
+            head = _head(path)
+        except OSError as error:
+            skipped.append(Skipped(str(path), f"may not be read ({error.strerror})"))
+            continue
+        if not _says_dicom(head):
+            nowhere = path.is_symlink() and not path.exists()
+            skipped.append(Skipped(str(path), "is a link to nothing" if nowhere else OTHER))
+        elif not _lists_others(head):
             seen.setdefault(real, str(path))
     paths = tuple(seen.values())
     return Files(paths, ("",) * len(paths), tuple(skipped))
+
+
+def _head(path: Path) -> bytes:
+    """The first kilobyte of a regular file, nothing of others; raises OSError."""
+    if not path.is_file():  # a pipe would never end
+        return b""
+    with path.open("rb") as file:
+        return file.read(1024)
+
+
+def _says_dicom(head: bytes) -> bool:
+    return head[PREAMBLE : PREAMBLE + 4] == b"DICM"
+
+
+def _lists_others(head: bytes) -> bool:
+    return DIRECTORY.search(head) is not None
 
 
 def _walk(folder: Path, skipped: list[Skipped]) -> Iterator[Path]:

@@ -6,6 +6,7 @@ import pickle
 import resource
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,15 @@ def test_chroma_of_4_2_2_is_kept_twice(tmp_path: Path) -> None:
     np.testing.assert_array_equal(frames_of(path).window(0, window), expected[:, *window.slices])
 
 
+def test_three_samples_a_pixel_are_not_read_as_4_2_2(tmp_path: Path) -> None:
+    whole = np.zeros((4, 6, 3), np.uint8)
+    path = write_native(
+        tmp_path / "a", whole.tobytes(), whole, PhotometricInterpretation="YBR_FULL_422"
+    )
+    with pytest.raises(SourceError, match="three samples for each pixel"):
+        frames_of(path).read(0)
+
+
 @pytest.mark.parametrize("table", ["basic", "empty", "extended"])
 @pytest.mark.parametrize("pieces", [1, 3])
 @pytest.mark.parametrize("syntax", [JPEG_SV1, JPEG_LS, JPEG2000_LOSSLESS, RLE])
@@ -235,6 +245,50 @@ def test_a_file_of_a_gigabyte_is_read_in_the_memory_of_one_frame(tmp_path: Path)
     strip, frame = (int(number) / 1024 for number in done.stdout.split())
     assert strip < 8
     assert frame < 3.5 * pixels.nbytes / 2**20
+
+
+def test_offsets_beyond_4_gib_are_followed(tmp_path: Path) -> None:
+    values = stack(2)
+    codes = [LOSSLESS[JPEG_LS](value) for value in values]
+    path = write_frames(tmp_path / "a", codes, values[0], JPEG_LS, table="extended")
+    data, place = path.read_bytes(), find_pixels(path)
+    first = place.offset + 8
+    size = len(codes[0]) + len(codes[0]) % 2
+    second = first + 8 + size
+    far = 2**32 + 2**20 - 8  # two items of frame 1 take that much
+    table = np.array([0, 8 + far], "<u8").tobytes()
+    at = data.index(b"\xe0\x7f\x01\x00OV") + 12
+    with path.open("r+b") as file:  # sparse
+        file.seek(at)
+        file.write(table)
+        file.seek(first + 4)
+        file.write((2**32 - 16).to_bytes(4, "little"))
+        file.seek(first + 8 + 2**32 - 16)
+        file.write(b"\xfe\xff\x00\xe0" + (2**20).to_bytes(4, "little"))
+        file.seek(first + 8 + far)
+        file.write(data[second:])
+    frames = frames_of(path)
+    np.testing.assert_array_equal(frames.read(1)[0], values[1])
+    with pytest.raises(SourceError, match="which is more than it would take"):
+        frames.read(0)
+
+
+def test_threads_share_the_frames_of_a_file(tmp_path: Path) -> None:
+    values = stack(16)
+    codes = [LOSSLESS[JPEG_LS](value) for value in values]
+    frames = frames_of(write_frames(tmp_path / "a", codes, values[0], JPEG_LS, table="empty"))
+    with ThreadPoolExecutor(8) as pool:
+        read = list(pool.map(frames.read, [*range(16)] * 8))
+    for index, frame in enumerate(read):
+        np.testing.assert_array_equal(frame[0], values[index % 16])
+
+
+def test_deflated_frames_are_inflated_one_at_a_time(tmp_path: Path) -> None:
+    values = stack(6)
+    path = write_native(tmp_path / "a", values.tobytes(), values[0], DEFLATED, NumberOfFrames=6)
+    frames = frames_of(path)
+    for index in (5, 0, 3):
+        np.testing.assert_array_equal(frames.read(index)[0], values[index])
 
 
 def test_decoding_keeps_no_file_open(tmp_path: Path) -> None:

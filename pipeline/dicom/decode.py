@@ -118,7 +118,7 @@ def _hides(facts: Codestream, markers: Markers) -> bool:
     """Whether coded data may be missing without being seen in the last 8 x 8 pixels.
 
     Where they are missing although the last marker is there, decoders make up the rest: one value
-    to the end.
+    to the end. Only where the last block itself lacks some of its coefficients is it not seen.
     """
     blocks = [8 * max(factors) for factors in zip(*markers.parts.values(), strict=True)]
     aligned = not facts.columns % blocks[0] and not facts.rows % blocks[1]

@@ -43,10 +43,11 @@ class Frames:
             self._extended = table if isinstance(table, bytes) else None
         self._element: PixelElement | None = getattr(header, "pixel_element", None)
         self._layout: Layout | None = None
+        self._checked = False
 
     def __getstate__(self) -> dict[str, object]:
         """What travels: offsets of frames are found again."""
-        return {**self.__dict__, "_layout": None}
+        return {**self.__dict__, "_layout": None, "_checked": False}
 
     def check(self) -> tuple[str, ...]:
         """Look whether all frames are there, decoding none; raises SourceError.
@@ -55,6 +56,7 @@ class Frames:
         """
         with damage(self.path, UNREADABLE):
             excess = self._excess()
+        self._checked = True
         return (f"{excess} frames more than the header says, which are left out",) * bool(excess)
 
     def read(self, index: int) -> Pixels:
@@ -67,6 +69,8 @@ class Frames:
             raise SourceError(
                 f"has {self.stored.frames} frames; there is no frame {index + 1}", uri=self.path
             )
+        if not self._checked:
+            self.check()
         with damage(self.path, UNREADABLE), _numbered(index, self.stored.frames):
             read = self._native if self.stored.native else self._decoded
             pixels = read(index, window)[:, :, window.slices[1]]
@@ -100,7 +104,10 @@ class Frames:
                 f"is cut off within its pixel data: {wanted} bytes are needed for "
                 f"{self.stored.frames} frames where {max(held, 0)} are left"
             )
-        return max(held - wanted - wanted % 2, 0) // frame
+        more = max(held - wanted - wanted % 2, 0)
+        if self.stored.photometric == "YBR_FULL_422" and more >= wanted // 2 - 1:
+            raise SourceError("says YBR_FULL_422, but holds three samples for each pixel")
+        return more // frame
 
     def _native(self, index: int, window: Window) -> Pixels:
         """The rows of a window: (sample, y, x) with all columns."""

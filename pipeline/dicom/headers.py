@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from os import fstat
+from os import fstat, stat
 from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, BinaryIO
@@ -76,7 +76,7 @@ def read_header(path: str | Path) -> Dataset:
 
     Its attribute `pixel_element` is where the pixels lie.
     """
-    with damage(path, "cannot be read as DICOM"), quiet(), Path(path).open("rb") as file:
+    with damage(path, "cannot be read as DICOM"), quiet(), _open(path) as file:
         header, pixels = _parse(file, tags=None)
         if pixels is None and "Rows" in header and "Columns" in header:
             raise SourceError("has no pixel data: it is cut off, or its pixels lie elsewhere")
@@ -87,7 +87,7 @@ def read_header(path: str | Path) -> Dataset:
 
 def find_pixels(path: str | Path) -> PixelElement:
     """Where the pixels of a file lie; raises SourceError where there are none."""
-    with damage(path, "cannot be read as DICOM"), quiet(), Path(path).open("rb") as file:
+    with damage(path, "cannot be read as DICOM"), quiet(), _open(path) as file:
         pixels = _parse(file, tags=[0x00080005])[1]
         if pixels is None:
             raise SourceError("has no pixel data")
@@ -130,11 +130,8 @@ def _parse(
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.filereader import read_dataset
 
-    status = fstat(file.fileno())
-    if not S_ISREG(status.st_mode):
-        raise SourceError("is no file")
     preamble = _preamble(file)
-    plain = Guarded(file, size=status.st_size, most=MOST_HEADER_BYTES)
+    plain = Guarded(file, size=fstat(file.fileno()).st_size, most=MOST_HEADER_BYTES)
     meta = FileMetaDataset(
         read_dataset(plain, False, True, stop_when=_after_meta)  # type: ignore[arg-type]
     )
@@ -158,6 +155,13 @@ def _parse(
     header = FileDataset("", data, preamble, meta, implicit, little)
     header.set_original_encoding(implicit, little, data.original_character_set)
     return header, found[0] if found else None
+
+
+def _open(path: str | Path) -> BinaryIO:
+    """Open what is a file: a pipe would be waited for."""
+    if not S_ISREG(stat(path).st_mode):
+        raise SourceError("is no file")
+    return Path(path).open("rb")
 
 
 def _after_meta(tag: BaseTag, vr: str | None, length: int) -> bool:  # noqa: ARG001 - pydicom's

@@ -172,7 +172,7 @@ def _syntax(header: Dataset) -> str:
     if syntax not in SYNTAXES:
         name = UNSUPPORTED.get(syntax, f"the transfer syntax {syntax}")
         raise SourceError(
-            f"is compressed as {name}, which is not read; convert it, for instance to "
+            f"is stored as {name}, which is not read; convert it, for instance to "
             "Explicit VR Little Endian"
         )
     return syntax

@@ -255,6 +255,15 @@ def test_errors_repeat_no_value(tmp_path: Path) -> None:
     assert caught.value.__suppress_context__
 
 
+def test_a_value_of_the_wrong_length_is_damage(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    data = path.read_bytes()
+    at = data.index(b"\x28\x00\x10\x00US")
+    path.write_bytes(data[: at + 6] + struct.pack("<HBBB", 3, 7, 0, 0) + data[at + 10 :])
+    with pytest.raises(SourceError, match="BytesLengthException"):
+        describe(read_header(path))
+
+
 def test_sequences_within_sequences_without_end_are_refused(tmp_path: Path) -> None:
     path = written(tmp_path)
     data = path.read_bytes()

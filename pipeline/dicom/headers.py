@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from os import fstat, stat
 from pathlib import Path
 from stat import S_ISREG
@@ -51,7 +52,7 @@ DAMAGE = (
     *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError),
     *(RuntimeError, MemoryError, NotImplementedError, struct.error, zlib.error),
 )
-"""What pydicom raises on damaged files."""
+"""What is raised on damaged files; pydicom adds two of its own: see `damages`."""
 _one_at_a_time = threading.RLock()
 
 
@@ -109,6 +110,14 @@ def quiet() -> Iterator[None]:
         yield
 
 
+@lru_cache
+def damages() -> tuple[type[Exception], ...]:
+    """All that is raised on damaged files: `DAMAGE`, and what pydicom derives from nothing else."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (*DAMAGE, BytesLengthException, InvalidDicomError)
+
+
 @contextmanager
 def damage(path: str | Path | None, what: str) -> Iterator[None]:
     """Turn what pydicom and decoders raise into one line that names the file, but no value."""
@@ -117,7 +126,7 @@ def damage(path: str | Path | None, what: str) -> Iterator[None]:
         yield
     except SourceError as error:
         raise SourceError(error.message, uri=uri) from None
-    except DAMAGE as error:
+    except damages() as error:
         # its text, and that of what it came from, may repeat a value
         why = getattr(error, "strerror", None) or f"damaged ({type(error).__name__})"
         raise SourceError(f"{what}: {why}", uri=uri) from None

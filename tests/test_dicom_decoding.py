@@ -272,6 +272,23 @@ def test_unsigned_values_in_a_signed_codestream_lose_their_sign(tmp_path: Path) 
     np.testing.assert_array_equal(frames_of(path).read(0)[0], pixels)
 
 
+@pytest.mark.parametrize("bare", [True, False])
+@pytest.mark.parametrize("options", [{}, {"tile_size": (32, 16)}, {"progression": "RPCL"}])
+def test_jpeg_2000_in_tiles_and_in_boxes(
+    tmp_path: Path, options: dict[str, object], bare: bool
+) -> None:
+    rgb, file = coloured(), io.BytesIO()
+    Image.fromarray(rgb).save(file, "JPEG2000", irreversible=False, no_jp2=bare, **options)
+    attributes = {"PhotometricInterpretation": "YBR_RCT"}
+    path = tmp_path / "a.dcm"
+    write_frames(path, [file.getvalue()], rgb, JPEG2000_LOSSLESS, **attributes)
+    np.testing.assert_array_equal(frames_of(path).read(0), np.moveaxis(rgb, 2, 0))
+    half = file.getvalue()[: len(file.getvalue()) // 2] + b"\xff\xd9"
+    write_frames(path, [half], rgb, JPEG2000_LOSSLESS, **attributes)
+    with pytest.raises(SourceError, match=r"cut off|damaged|lacks"):
+        frames_of(path).read(0)
+
+
 def jpeg_of(rgb: Pixels, **options: object) -> bytes:
     file = io.BytesIO()
     Image.fromarray(rgb).save(file, "JPEG", quality=95, **options)

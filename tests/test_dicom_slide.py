@@ -28,6 +28,7 @@ from slide_files import (
     SPACING,
     TURN,
     cut,
+    item,
     save,
     slide_header,
     write_concatenation,
@@ -37,8 +38,10 @@ from slide_files import (
 
 from pipeline.dicom import pixel_data
 from pipeline.dicom.derived_slide import divide
+from pipeline.dicom.elements import elements, items
 from pipeline.dicom.frames import Frames
 from pipeline.dicom.geometry import corners
+from pipeline.dicom.slide_header import Focus, read_sheet
 from pipeline.errors import PlanError, SourceError
 from pipeline.options import (
     ClusterOptions,
@@ -156,7 +159,8 @@ def test_the_profile_says_what_a_slide_is_and_not_whose(written: dict[str, Path]
     assert (profile.driver, profile.block, profile.frames) == ("DICOM", (96, 96), 1)
     assert [band.colour for band in profile.bands] == ["red", "green", "blue"]
     tags = profile.tags["DICOM"]
-    assert tags["kind"] == "slide"
+    assert (tags["kind"], tags["Modality"]) == ("slide", "SM")
+    assert re.fullmatch("[0-9a-f]{12}", tags["Series"])
     assert tags["PixelSpacing"] == "0.000499\\0.000501"
     for secret in (PATIENT, "4711", "1.2.3.", "19500101"):
         assert secret not in json.dumps(profile.tags)
@@ -361,6 +365,83 @@ def test_memory_does_not_grow_with_the_slide(tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 16 * 2**20
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+@pytest.mark.parametrize("outer", [False, True])
+@pytest.mark.parametrize("inner", [False, True])
+def test_places_of_frames_are_found_however_sequences_are_written(
+    pixels: np.ndarray, tmp_path: Path, implicit: bool, outer: bool, inner: bool
+) -> None:
+    """With lengths or without, typed or not, each frame with a path of its own."""
+    path = write_sparse(tmp_path / "slide", pixels, [(0, 96), (96, 0), (200, 237)]) / "a.dcm"
+    header = dcmread(path)
+    header["PerFrameFunctionalGroupsSequence"].is_undefined_length = outer
+    for number, frame in enumerate(header.PerFrameFunctionalGroupsSequence):
+        frame.is_undefined_length_sequence_item = inner
+        for element in frame:
+            element.is_undefined_length = inner
+            element.value[0].is_undefined_length_sequence_item = inner
+        frame.OpticalPathIdentificationSequence[0].OpticalPathIdentifier = f"p{number % 2}"
+        frame.PlanePositionSlideSequence[0].ZOffsetInSlideCoordinateSystem = number // 2 * 1.5
+    header.OpticalPathSequence = [item(OpticalPathIdentifier=f"p{path}") for path in (1, 0)]
+    if implicit:
+        header.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2"
+    header.save_as(path, implicit_vr=implicit, little_endian=True)
+    sheet = read_sheet(str(path))
+    assert sheet is not None
+    assert sheet.places is not None
+    assert sheet.focuses == (Focus("p0", 0.0), Focus("p1", 0.0), Focus("p0", 1.5))
+    assert sheet.places.tolist() == [[0, 0, 96], [1, 96, 0], [2, 200, 237]]
+
+
+@given(st.binary(max_size=200), st.booleans())
+def test_any_bytes_are_elements_or_an_error(data: bytes, implicit: bool) -> None:
+    for walk in (elements, items):
+        try:
+            for _ in walk(data, (0, len(data)), implicit=implicit):
+                pass
+        except ValueError:
+            pass
+
+
+def test_what_is_said_of_each_frame_takes_little_room(tmp_path: Path) -> None:
+    places = [(y, x) for y in range(0, 200) for x in range(0, 200)]
+    folder = write_sparse(tmp_path / "slide", np.zeros((1, 200, 200), np.uint8), places, tile=1)
+    tracemalloc.start()
+    try:
+        source = opened(folder)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert not source.profile.mask
+    assert peak < 64 * 2**20
+
+
+def test_a_dicomdir_leads_to_its_slide(pixels: np.ndarray, tmp_path: Path) -> None:
+    from pydicom.fileset import FileSet
+
+    write_slide(tmp_path / "slide", pixels)
+    files = FileSet()
+    files.add(tmp_path / "slide" / "a.dcm")
+    files.write(tmp_path / "set")
+    for path in (tmp_path / "set" / "DICOMDIR", tmp_path / "set"):
+        np.testing.assert_array_equal(opened(path).read(WHOLE), pixels)
+
+
+def test_tiles_that_are_cut_short_at_the_edge_are_read(tmp_path: Path) -> None:
+    """Some write codestreams of what is left of the matrix; the header says otherwise."""
+    pixels = texture((3, 150, 170), "uint8")
+    header = slide_header(pixels.shape, 96, "uint8")
+    del header.OpticalPathSequence, header.NumberOfOpticalPaths
+    frames = [
+        np.moveaxis(pixels[:, y : y + 96, x : x + 96], 0, -1) for y in (0, 96) for x in (0, 96)
+    ]
+    save(tmp_path / "slide" / "a.dcm", header, frames, jpeg=True)
+    found = opened(tmp_path / "slide").read(Window(0, 0, 150, 170))
+    assert np.abs(found.astype(int) - pixels).mean() < 6, "JPEG, but of the same pixels"
+    story.upscale(make_job(tmp_path / "slide", tmp_path / "out"))
+    assert levels(tmp_path / "out")[0].TotalPixelMatrixRows == 300
 
 
 # --- what is written ----------------------------------------------------------------------------
@@ -884,6 +965,8 @@ def test_an_output_is_replaced_whole_and_nothing_else_is(
 
 
 def test_what_a_slide_cannot_hold_is_refused(scanned: Path, tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="among the files of the source"):
+        story.upscale(make_job(scanned, scanned / "out"))
     with pytest.raises(PlanError, match="leave out --bands"):
         story.upscale(make_job(scanned, tmp_path / "out", input=SourceOptions(bands=(1,))))
     grey = write_slide(tmp_path / "grey", texture((1, 100, 100), "uint16"))

@@ -131,7 +131,7 @@ def find_slides(paths: Iterable[str]) -> tuple[Slide, ...]:
     seen = set[str]()
     for path in paths:
         sheet = read_sheet(path)
-        if sheet.flavour == "VOLUME" and sheet.uid not in seen:
+        if sheet is not None and sheet.uid not in seen:
             series.setdefault(sheet.series, []).append(sheet)
             seen.add(sheet.uid)
     if not series:
@@ -143,7 +143,7 @@ def find_slides(paths: Iterable[str]) -> tuple[Slide, ...]:
 
 def _finest(sheets: Sequence[Sheet]) -> Slide:
     """The slide that is made of the largest matrix of a series."""
-    if len({sheet.pyramid for sheet in sheets}) > 1:
+    if len({sheet.pyramid for sheet in sheets} - {""}) > 1:
         raise SourceError(
             "holds several pyramids in one series of slides; put each into a directory of its own"
         )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.dicom.elements import elements, items
 from pipeline.dicom.headers import read_header
 from pipeline.errors import SourceError
 
@@ -18,6 +21,12 @@ if TYPE_CHECKING:
 
 SLIDE_CLASS = "1.2.840.10008.5.1.4.1.1.77.1.6"
 """VL Whole Slide Microscopy Image Storage."""
+FRAMES = 0x52009230
+"""Per-frame functional groups."""
+POSITION, COLUMN, ROW, HEIGHT = 0x0048021A, 0x0048021E, 0x0048021F, 0x0040074A
+"""Where a frame lies, and what stands in it: from 1, from 1, in micrometres."""
+PATH, NAME = 0x00480207, 0x00480106
+"""Which optical path a frame was seen by: its identifier."""
 MISSING = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 """What reading an attribute raises that is absent, empty or no number."""
 
@@ -73,8 +82,6 @@ class Sheet:
     """UID of its series."""
     pyramid: str
     """UID of its pyramid; empty where it says none."""
-    flavour: str
-    """VOLUME, LABEL, OVERVIEW or THUMBNAIL."""
     order: int
     """Instance number."""
     layout: Layout
@@ -97,11 +104,11 @@ class Sheet:
     """(frame, 3) matrix, first row and first column of each frame; None for TILED_FULL."""
 
 
-def read_sheet(path: str) -> Sheet:
-    """The facts of a file; raises SourceError."""
+def read_sheet(path: str) -> Sheet | None:
+    """The facts of a file, None of a label, an overview or a thumbnail; raises SourceError."""
     header = read_header(path)
     try:
-        return _sheet(path, header)
+        return _sheet(path, header) if header.ImageType[2] == "VOLUME" else None
     except MISSING as error:
         raise SourceError("is a slide whose header lacks what it takes to place its tiles") from (
             error
@@ -126,7 +133,6 @@ def _sheet(path: str, header: Dataset) -> Sheet:
         uid=str(header.SOPInstanceUID),
         series=str(header.SeriesInstanceUID),
         pyramid=str(header.get("PyramidUID") or ""),
-        flavour=str(header.ImageType[2]),
         order=int(header.get("InstanceNumber") or 0),
         layout=layout,
         kind=(
@@ -147,15 +153,14 @@ def _sheet(path: str, header: Dataset) -> Sheet:
 def _forget_frames(header: Dataset) -> None:
     """Drop what is said of each frame, a thousand times what was read from it; but for the size of
     pixels, which is that of all."""
-    frames = header.get("PerFrameFunctionalGroupsSequence")
-    if frames is None:
+    if FRAMES not in header:
         return
     shared = header.get("SharedFunctionalGroupsSequence") or []
-    if frames and shared and "PixelMeasuresSequence" not in shared[0]:
-        sizes = frames[0].get("PixelMeasuresSequence")
-        if sizes:
-            shared[0].PixelMeasuresSequence = sizes
-    del header.PerFrameFunctionalGroupsSequence
+    if shared and "PixelMeasuresSequence" not in shared[0]:
+        frames = header.PerFrameFunctionalGroupsSequence
+        if frames and "PixelMeasuresSequence" in frames[0]:
+            shared[0].PixelMeasuresSequence = frames[0].PixelMeasuresSequence
+    del header[FRAMES]
 
 
 def _positive(header: Dataset, name: str) -> int:
@@ -234,15 +239,54 @@ def _places(header: Dataset) -> tuple[tuple[Focus, ...], NDArray[np.int64]]:
 def _positions(header: Dataset) -> Iterator[tuple[Focus, int, int]]:
     """(matrix, first row, first column) of each frame, counted from 0."""
     shared = (header.get("SharedFunctionalGroupsSequence") or [None])[0]
-    own = (_paths(header) or [""])[0]
-    for item in header.PerFrameFunctionalGroupsSequence:
-        position = item.PlanePositionSlideSequence[0]
-        path = _path(item) or (shared is not None and _path(shared)) or own
-        yield (
-            Focus(path, float(position.get("ZOffsetInSlideCoordinateSystem") or 0)),
-            int(position.RowPositionInTotalImagePixelMatrix) - 1,
-            int(position.ColumnPositionInTotalImagePixelMatrix) - 1,
-        )
+    named = (shared is not None and _path(shared)) or (_paths(header) or [""])[0]
+    for path, height, row, column in _frames(header):
+        yield Focus(path or named, height), row - 1, column - 1
+
+
+def _frames(header: Dataset) -> Iterable[tuple[str, float, int, int]]:
+    """(optical path or "", height, row, column) of each frame, as they are written."""
+    raw, (implicit, little) = header.get_item(FRAMES), header.original_encoding
+    data = getattr(raw, "value", None)
+    if isinstance(data, bytes) and little and implicit is not None:
+        try:
+            return list(_scanned(data, implicit=implicit))
+        except ValueError:  # odd, or damaged: pydicom knows more
+            pass
+    return map(_parsed, header.PerFrameFunctionalGroupsSequence)
+
+
+def _scanned(data: bytes, *, implicit: bool) -> Iterator[tuple[str, float, int, int]]:
+    """The same of a sequence's bytes."""
+    for frame in items(data, (0, len(data)), implicit=implicit):
+        found = dict[int, bytes]()
+        for tag, value in elements(data, frame, implicit=implicit):
+            if tag in (POSITION, PATH):
+                for group in islice(items(data, value, implicit=implicit), 1):
+                    for inner, (start, stop) in elements(data, group, implicit=implicit):
+                        found[inner] = data[start:stop]
+        if COLUMN not in found or ROW not in found:
+            raise ValueError("a frame without a place")
+        row, column = (int.from_bytes(found[tag], "little", signed=True) for tag in (ROW, COLUMN))
+        height = found.get(HEIGHT, b"").strip(b" \0").decode("ascii")
+        yield _identifier(found.get(NAME, b"")), float(height or 0), row, column
+
+
+@lru_cache
+def _identifier(data: bytes) -> str:
+    """A short string; almost all of them are the same."""
+    return data.decode("ascii").strip(" \0")
+
+
+def _parsed(groups: Dataset) -> tuple[str, float, int, int]:
+    """The same of one frame's groups."""
+    position = groups.PlanePositionSlideSequence[0]
+    return (
+        _path(groups),
+        float(position.get("ZOffsetInSlideCoordinateSystem") or 0),
+        int(position.RowPositionInTotalImagePixelMatrix),
+        int(position.ColumnPositionInTotalImagePixelMatrix),
+    )
 
 
 def _path(groups: Dataset) -> str:

@@ -6,6 +6,7 @@ Focal planes and optical paths are frames. What no tile covers is white, or 0 of
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,17 @@ from pipeline.errors import SourceError
 from pipeline.options import SourceOptions
 from pipeline.profile import Band, Profile
 from pipeline.radiometry import Mask, Pixels
+from pipeline.sources.dicom import tags_of
 from pipeline.sources.identity import identify
 from pipeline.tiling import Window
 
 DRIVER = "DICOM"
 """Name of this reader in `source.drivers`; it shares it with that of series."""
+TOLD = (
+    *("kind", "Modality", "Series", "FrameOfReference", "TransferSyntax"),
+    *("PhotometricInterpretation", "flags"),
+)
+"""Tags of a series that hold for a slide too."""
 COLOURS = ("red", "green", "blue")
 """Bands of a slide that is seen by eye; one of fluorescence has a grey one."""
 
@@ -47,11 +54,20 @@ def open(uri: str, options: SourceOptions) -> SlideSource:
     try:
         series = open_series(uri)
         slide = open_slide(uri)
-        frames = tuple(Frames(share.sheet.path, share.sheet.header) for share in slide.shares)
+        frames = _checked(slide)
         profile = _profile(uri, series, slide, frames[0].stored, options)
     except SourceError as error:
         raise forget_phi(error, uri) from None
     return SlideSource(profile, slide, frames)
+
+
+@lru_cache(maxsize=4)
+def _checked(slide: Slide) -> tuple[Frames, ...]:
+    """The frames of each file, all of which are there; threads share them. Raises SourceError."""
+    found = tuple(Frames(share.sheet.path, share.sheet.header) for share in slide.shares)
+    for one in found:
+        one.check()
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +162,7 @@ def _bands(stored: Stored, options: SourceOptions) -> tuple[Band, ...]:
 
 def _tags(series: Series, slide: Slide) -> dict[str, str]:
     """What it is and how large its pixels are, and nothing about whom it shows."""
-    found = {"kind": "slide", "Series": series.id, "Modality": series.modality}
-    found["TransferSyntax"] = ", ".join(sorted({s.stored.syntax_name for s in series.instances}))
+    found = {name: value for name, value in tags_of(series).items() if name in TOLD}
     if slide.spacing:
         found["PixelSpacing"] = "\\".join(f"{size:.12g}" for size in slide.spacing)
     return found

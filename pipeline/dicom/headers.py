@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from io import BufferedReader, FileIO
 from os import fstat, stat
 from pathlib import Path
 from stat import S_ISREG
@@ -42,6 +43,8 @@ EXECUTABLES = {
 """How programs begin. CVE-2019-11687: a file can be both."""
 MOST_HEADER_BYTES = 64 * 2**20
 """Largest header that is read, inflated: tens of thousands of frames describe themselves in it."""
+READ_AHEAD = 2**17
+"""Bytes that are read at once: most headers are shorter."""
 IMPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 PIXELS = {0x7FE00010: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
@@ -77,7 +80,7 @@ def read_header(path: str | Path) -> Dataset:
 
     Its attribute `pixel_element` is where the pixels lie.
     """
-    with damage(path, "cannot be read as DICOM"), quiet(), _open(path) as file:
+    with damage(path, "cannot be read as DICOM"), _open(path) as file, quiet():
         header, pixels = _parse(file, tags=None)
         if pixels is None and "Rows" in header and "Columns" in header:
             raise SourceError("has no pixel data: it is cut off, or its pixels lie elsewhere")
@@ -88,7 +91,7 @@ def read_header(path: str | Path) -> Dataset:
 
 def find_pixels(path: str | Path) -> PixelElement:
     """Where the pixels of a file lie; raises SourceError where there are none."""
-    with damage(path, "cannot be read as DICOM"), quiet(), _open(path) as file:
+    with damage(path, "cannot be read as DICOM"), _open(path) as file, quiet():
         pixels = _parse(file, tags=[0x00080005])[1]
         if pixels is None:
             raise SourceError("has no pixel data")
@@ -166,11 +169,14 @@ def _parse(
     return header, found[0] if found else None
 
 
-def _open(path: str | Path) -> BinaryIO:
+@contextmanager
+def _open(path: str | Path) -> Iterator[BinaryIO]:
     """Open what is a file: a pipe would be waited for."""
     if not S_ISREG(stat(path).st_mode):
         raise SourceError("is no file")
-    return Path(path).open("rb")
+    with BufferedReader(FileIO(path), READ_AHEAD) as file:
+        file.peek()  # slow disks are waited for here, where other threads need not wait too
+        yield file
 
 
 def _after_meta(tag: BaseTag, vr: str | None, length: int) -> bool:  # noqa: ARG001 - pydicom's

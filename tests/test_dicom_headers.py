@@ -136,7 +136,9 @@ SOP = "1.2.840.10008.5.1.4.1.1"
         ({"SOPClassUID": f"{SOP}.481.2"}, "radiotherapy"),
         ({"Modality": "RTDOSE"}, "radiotherapy"),
         ({"WaveformSequence": Sequence([Dataset()])}, "waveforms"),
-        ({"PhotometricInterpretation": "CMYK"}, "'CMYK', which is not read"),
+        ({"PhotometricInterpretation": "CMYK"}, "CMYK; those that are read are MONOCHROME1"),
+        ({"PhotometricInterpretation": "DOE JANE"}, "one that is not standard;"),
+        ({"PhotometricInterpretation": ""}, "none; those"),
         ({"PhotometricInterpretation": "RGB"}, "1 samples a pixel, which does not go with RGB"),
         ({"SamplesPerPixel": 3}, "3 samples a pixel, which does not go with MONOCHROME2"),
         ({"BitsAllocated": 12}, "12 bits a sample"),
@@ -191,6 +193,8 @@ def test_syntaxes_that_are_not_read_are_named_with_the_way_out(tmp_path: Path, s
 def test_an_unknown_syntax_is_named_by_its_uid(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"4\.999, which is not read"):
         describe(read_header(compressed(tmp_path, f"{BASE}.4.999")))
+    with pytest.raises(SourceError, match="is stored as something private"):
+        describe(read_header(compressed(tmp_path, "1.2.826.0.1.4711")))
 
 
 def test_pixels_that_lie_otherwise_than_their_syntax_says_are_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,10 @@ YBR = ("YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 """Luma and chroma: read as RGB. DICOM PS3.3, section C.7.6.3.1.2."""
 PALETTE = "PALETTE COLOR"
 COLOUR = ("RGB", *YBR)
+OTHERS = ("HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "XYB")
+"""Other photometric interpretations of the standard, most of them retired."""
+PUBLIC = re.compile(r"1\.2\.840\.10008\.1\.2[.\d]{0,16}")
+"""Transfer syntaxes of the standard: no other UID is repeated, for it might tell of a patient."""
 MAX_FRAME_BYTES = 512 * 2**20
 """Largest frame that is decoded; a bigger one would not leave memory for work."""
 FLOATS = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}
@@ -170,7 +175,8 @@ def _check_kind(header: Dataset) -> None:
 def _syntax(header: Dataset) -> str:
     syntax = str(header.file_meta.TransferSyntaxUID)
     if syntax not in SYNTAXES:
-        name = UNSUPPORTED.get(syntax, f"the transfer syntax {syntax}")
+        other = f"the transfer syntax {syntax}" if PUBLIC.fullmatch(syntax) else "something private"
+        name = UNSUPPORTED.get(syntax, other)
         raise SourceError(
             f"is stored as {name}, which is not read; convert it, for instance to "
             "Explicit VR Little Endian"
@@ -180,10 +186,14 @@ def _syntax(header: Dataset) -> str:
 
 def _photometric(header: Dataset) -> tuple[str, int]:
     """The photometric interpretation and the samples a pixel."""
-    kind = str(header.get("PhotometricInterpretation") or "none that it names")
+    kind = str(header.get("PhotometricInterpretation") or "")
     samples = int(header.get("SamplesPerPixel") or 1)
     if kind not in (*GREY, PALETTE, *COLOUR):
-        raise SourceError(f"has the photometric interpretation {kind!r:.40}, which is not read")
+        name = kind if kind in OTHERS else "none" if not kind else "one that is not standard"
+        raise SourceError(
+            f"has as photometric interpretation {name}; those that are read are "
+            f"{', '.join((*GREY, PALETTE, *COLOUR))}"
+        )
     if samples != (3 if kind in COLOUR else 1):
         raise SourceError(f"has {samples} samples a pixel, which does not go with {kind}")
     return kind, samples

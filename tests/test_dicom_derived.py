@@ -698,6 +698,20 @@ def test_an_instance_without_a_name_takes_that_of_its_file(tmp_path: Path) -> No
         name_itself(header)
 
 
+@pytest.mark.parametrize("uid", ["", "abc", "999.1.2", "1.02.3", "1." + "2" * 64])
+def test_no_reference_is_made_to_what_cannot_be_named(tmp_path: Path, uid: str) -> None:
+    for write in (write_mammogram, write_enhanced_ct):
+        header = read_header(write(tmp_path / "a.dcm"))
+        header.SeriesInstanceUID = uid
+        header.SourceImageSequence = [item(ReferencedSOPInstanceUID="1.2.3")]
+        make = derive_enhanced if is_enhanced(header) else derive_classic
+        found = make(header, HOW, describe(header))
+        names = {element.keyword for element in found.iterall()}
+        assert "ReferencedSeriesSequence" not in names
+        assert not names & {"SourceImageEvidenceSequence", "ReferencedInstanceSequence"}
+        assert found.SeriesInstanceUID != found.SOPInstanceUID
+
+
 def test_values_without_sense_do_not_stop_it(tmp_path: Path) -> None:
     path = write_ct(tmp_path / "a.dcm", SliceThickness="2.5")
     data = path.read_bytes()

@@ -124,7 +124,9 @@ def _identify(found: Dataset, header: Dataset, derivation: Derivation, part: str
     """New identifiers of instance, series and concatenation; a number and a name of the series."""
     instance = str(header.SOPInstanceUID)
     found.SOPInstanceUID = derivation.uid(instance, *([part] if part else []))
-    found.SeriesInstanceUID = derivation.uid(str(header.get("SeriesInstanceUID") or instance))
+    # some files have one identifier for both, or none for the series
+    series = str(header.get("SeriesInstanceUID") or instance)
+    found.SeriesInstanceUID = derivation.uid(series, "series")
     for name in ("ConcatenationUID", "SOPInstanceUIDOfConcatenationSource"):
         if found.get(name):
             setattr(found, name, derivation.uid(str(found.get(name))))

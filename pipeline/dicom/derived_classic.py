@@ -8,7 +8,14 @@ from pipeline.dicom.derived import LONGEST_TEXT, Derivation, derive
 from pipeline.dicom.finer import refine
 from pipeline.dicom.headers import quiet
 from pipeline.dicom.overlays import refine_overlays
-from pipeline.dicom.references import RESAMPLING, append, code, refer_to_series, source_image
+from pipeline.dicom.references import (
+    RESAMPLING,
+    append,
+    can_be_named,
+    code,
+    refer_to_series,
+    source_image,
+)
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -28,6 +35,8 @@ def derive_classic(
         text = "; before: ".join(filter(None, (derivation.text, before)))
         found.DerivationDescription = text[: LONGEST_TEXT["ST"]]
         append(found, "DerivationCodeSequence", code(*RESAMPLING))
-        found.SourceImageSequence = [source_image(header)]
+        found.pop("SourceImageSequence", None)
+        if can_be_named(header):
+            found.SourceImageSequence = [source_image(header)]
         refer_to_series(found, header)
     return found

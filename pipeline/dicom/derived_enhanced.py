@@ -12,6 +12,7 @@ from pipeline.dicom.overlays import refine_overlays
 from pipeline.dicom.references import (
     RESAMPLING,
     append,
+    can_be_named,
     code,
     evidence,
     refer_to_series,
@@ -52,7 +53,7 @@ def derive_enhanced(
         refine(found, derivation.scale)
         refine_overlays(found, derivation.scale)
         _frame_types(found)
-        if _frames(found, header, derivation):
+        if _frames(found, header, derivation) and can_be_named(header):
             append(found, "SourceImageEvidenceSequence", evidence(header))
             refer_to_series(found, header)
         if str(found.SOPClassUID) in MR_CLASSES:
@@ -92,5 +93,6 @@ def _derivation(header: Dataset, derivation: Derivation, number: int) -> Dataset
     item = Dataset()
     item.DerivationDescription = derivation.text[: LONGEST_TEXT["ST"]]
     item.DerivationCodeSequence = [code(*RESAMPLING)]
-    item.SourceImageSequence = [source_image(header, number)]
+    if can_be_named(header):
+        item.SourceImageSequence = [source_image(header, number)]
     return item

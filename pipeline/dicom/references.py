@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +12,8 @@ RESAMPLING = ("113085", "DCM", "Spatial resampling")
 """How it was derived. DICOM PS3.16, CID 7203."""
 SOURCE = ("121322", "DCM", "Source image for image processing operation")
 """Why the source is referred to. DICOM PS3.16, CID 7202."""
+UID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
+"""What an identifier looks like. DICOM PS3.5, section 9.1."""
 EQUIPMENT = ("109102", "DCM", "Processing Equipment")
 """What else had a hand in it. DICOM PS3.16, CID 7005."""
 
@@ -44,6 +47,12 @@ def source_image(header: Dataset, frame: int | None = None) -> Dataset:
     return item
 
 
+def can_be_named(header: Dataset) -> bool:
+    """Whether identifiers of the source are legal; no reference can be made to others."""
+    uids = (str(header.get(name) or "") for name in ("SOPInstanceUID", "SeriesInstanceUID"))
+    return all(len(uid) <= 64 and UID.fullmatch(uid) for uid in uids)
+
+
 def append(dataset: Dataset, name: str, *items: Dataset) -> None:
     """Add items to a sequence, behind those that are there."""
     setattr(dataset, name, [*(dataset.get(name) or ()), *items])
@@ -56,9 +65,9 @@ def refer_to_series(dataset: Dataset, *headers: Dataset) -> None:
     """
     from pydicom import Dataset
 
-    series = str(headers[0].get("SeriesInstanceUID") or "")
-    if not series:
+    if not all(map(can_be_named, headers)):
         return
+    series = str(headers[0].SeriesInstanceUID)
     named = dataset.get("ReferencedSeriesSequence") or ()
     item = next((one for one in named if one.get("SeriesInstanceUID") == series), None)
     if item is None:

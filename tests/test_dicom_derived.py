@@ -437,6 +437,25 @@ def test_sizes_on_the_detector_shrink_and_those_of_its_elements_stay(tmp_path: P
     assert found.PixelAspectRatio == [1, 1]
 
 
+def test_positions_inside_sequences_move_too(tmp_path: Path) -> None:
+    detector = item(
+        ImagePositionPatient=["1", "2", "3"],
+        ImageOrientationPatient=["1", "0", "0", "0", "0", "-1"],
+    )
+    path = write_ct(
+        tmp_path / "a.dcm", DetectorInformationSequence=[detector], PixelSpacing=["4", "2"]
+    )
+    (found,) = derive(path)[1].DetectorInformationSequence
+    assert [float(v) for v in found.ImagePositionPatient] == [0.5, 2, 4]
+    volume = item(
+        PlanePositionVolumeSequence=[item(ImagePositionVolume=[1.0, 2.0, 3.0])],
+        PlaneOrientationVolumeSequence=[item(ImageOrientationVolume=[1.0, 0, 0, 0, 1.0, 0])],
+        PixelMeasuresSequence=[item(PixelSpacing=["4", "2"])],
+    )
+    finer.refine(volume, 2)
+    assert volume.PlanePositionVolumeSequence[0].ImagePositionVolume == [0.5, 1.0, 3.0]
+
+
 def test_what_tells_of_the_past_stays(tmp_path: Path) -> None:
     past = item(ModifiedAttributesSequence=[item(PixelSpacing=["3", "3"])])
     found = derive(write_ct(tmp_path / "a.dcm", OriginalAttributesSequence=[past]))[1]

@@ -26,14 +26,15 @@ LARGEST = 2**16 - 1
 
 def refine_overlays(dataset: Dataset, scale: int) -> None:
     """Change all overlays in place; those that lie in unused bits of pixels are gone with these."""
-    for group in GROUPS:
-        tags = [tag for tag in sorted(dataset.keys()) if tag.group == group]
-        bits = _bits(dataset, group) if tags else None
-        if bits is None or max(bits.shape[1:]) * scale > LARGEST:
-            for tag in tags:
-                del dataset[tag]
-        else:
+    overlays = [tag for tag in list(dataset.keys()) if tag.group in GROUPS]
+    for group in {tag.group for tag in overlays}:
+        bits = _bits(dataset, group)
+        if bits is not None and max(bits.shape[1:]) * scale <= LARGEST:
             _replace(dataset, group, bits, scale)
+            continue
+        for tag in overlays:
+            if tag.group == group:
+                del dataset[tag]
 
 
 def _bits(dataset: Dataset, group: int) -> np.ndarray | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -49,16 +50,21 @@ def _check_target(plan: Plan, series: Series, target: Path) -> None:
             )
         if target.is_dir():
             raise PlanError("is a directory; choose another name", uri=str(target))
-    elif target.exists() and not _is_ours(target):
+    elif os.path.lexists(target) and not _is_ours(target):
         raise PlanError(
-            "holds other files and will not be replaced; move it away or choose another name",
+            "is no directory of DICOM outputs only and will not be replaced; move it away or choose "
+            "another name",
             uri=str(target),
         )
 
 
 def _is_ours(target: Path) -> bool:
     """Whether it is a directory of nothing but instances named as ours are."""
-    return target.is_dir() and all(OURS.fullmatch(entry.name) for entry in target.iterdir())
+    return (
+        not target.is_symlink()
+        and target.is_dir()
+        and all(OURS.fullmatch(entry.name) for entry in target.iterdir())
+    )
 
 
 def _check_size(plan: Plan, series: Series) -> None:

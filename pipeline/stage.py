@@ -3,7 +3,7 @@
     scene.tif                    the destination, untouched until the end
     .scene.tif.espcn/            the stage
         lock                     held while a run works here
-        plan.json                what is being made
+        plan.json                what is being made (see `staged_plan`)
         journal.jsonl            which tiles are durable
         publishing               all tiles are in, the output is being put together
         ...                      the sink's own files
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import shutil
 import socket
@@ -23,17 +22,15 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from isal import isal_zlib
 
 from pipeline.errors import DiskFullError, PublishError, ResumeError
-from pipeline.journal import Journal, Staged, create_journal, has_receipts, open_journal
-from pipeline.serial import to_json
+from pipeline.journal import Journal, Staged, has_receipts
 
-if TYPE_CHECKING:
-    from pipeline.plan import Plan
-
+SOURCE = "source.json"
+"""Where an image of a patient lies; not left behind by a run that ends."""
 PUBLISHING = "publishing"
 """Marks a stage whose output is being put together."""
 CHUNK = 2**20
@@ -67,8 +64,10 @@ def locked(target: Path) -> Iterator[Path]:
             ) from error
         finally:
             # never the stage of a run that came after this one had discarded its own
-            if _is_at(lock, stage / "lock") and not has_receipts(stage / "journal.jsonl"):
-                discard(stage)
+            if _is_at(lock, stage / "lock"):
+                (stage / SOURCE).unlink(missing_ok=True)
+                if not has_receipts(stage / "journal.jsonl"):
+                    discard(stage)
 
 
 def _hold(stage: Path, target: Path) -> IO[str]:
@@ -115,29 +114,6 @@ def _is_at(file: IO[str], path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
-        return False
-
-
-def begin(stage: Path, plan: Plan) -> tuple[Journal, bool]:
-    """(journal, resumed): go on where the same plan stopped, or start afresh.
-
-    What another plan left is discarded. The caller holds the lock.
-    """
-    journal = open_journal(stage / "journal.jsonl")
-    if journal is not None and journal.plan == plan.digest:
-        return journal, True
-    clear(stage)
-    text = json.dumps(to_json(plan), indent=1)
-    write_durably(stage / "plan.json", text.encode())
-    return create_journal(stage / "journal.jsonl", plan.digest), False
-
-
-def is_of(stage: Path, plan: Plan) -> bool:
-    """Whether a plan began this stage; looks only, needs no lock."""
-    try:
-        with (stage / "journal.jsonl").open("rb") as file:
-            return bool(json.loads(file.readline())["plan"] == plan.digest)
-    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 

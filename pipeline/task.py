@@ -15,9 +15,9 @@ from pipeline.journal import Journal, Receipt
 from pipeline.kernel import Recipe, Upscaler, upscale_tile
 from pipeline.memory import keep_freed_memory, scratch
 from pipeline.plan import Plan
-from pipeline.serial import from_json
 from pipeline.sinks import load_sink
 from pipeline.stage import is_full
+from pipeline.staged_plan import PLAN, read_plan
 from pipeline.statistics import measure
 
 
@@ -97,11 +97,9 @@ def load_plan(stage: str, digest: str) -> Plan:
 
     `digest` keeps plans apart that follow each other in the same directory.
     """
-    import json
-
-    path = Path(stage) / "plan.json"
+    path = Path(stage) / PLAN
     try:
-        plan = from_json(Plan, json.loads(path.read_text()))
+        plan = read_plan(path.parent)
     except OSError as error:
         raise TileError(
             f"a worker cannot see {path} ({error.strerror}); all workers must share the output's "

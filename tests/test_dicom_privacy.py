@@ -20,7 +20,14 @@ import pytest
 from dicom_files import write_dicom
 from pydicom import dcmread
 from pydicom.uid import RLELossless
-from runs import Ran
+from runs import Ran, make_job
+
+from pipeline.journal import Receipt
+from pipeline.kernel import Fine
+from pipeline.sinks import load_sink
+from pipeline.task import load_plan
+from workflows.prepare import prepare
+from workflows.staging import opened
 
 PERSON = {
     "PatientName": "MUSTERMANN^ERIKA^GERTRUD",
@@ -204,6 +211,32 @@ def test_a_failed_run_leaves_nothing(
     assert ran.code in (3, 4)
     assert said_in(ran.out + ran.err + heard(), tokens(series)) == set()
     assert left_in(outbox, tokens(series)) == {}
+
+
+@pytest.mark.parametrize("name", ["out.zarr", "out"])
+def test_a_stage_to_go_on_with_says_nothing(
+    espcn: Callable[..., Ran], series: Path, tmp_path: Path, name: str
+) -> None:
+    outbox, secrets = tmp_path / "outbox", tokens(series)
+    outbox.mkdir()
+    ((path, plan),) = prepare(make_job(series, outbox / name)).plans
+    with opened(path, plan) as target:
+        tile = plan.tiling.tile(0)
+        fine = Fine(np.zeros((1, *tile.write.shape), "int16"), None)
+        target.journal.add(
+            Receipt(0, load_sink(plan.format).write(target.stage, plan, tile, fine), ())
+        )
+        held = target.stage / "source.json"
+        assert held.stat().st_mode & 0o777 == 0o600, "as long as it runs, for its owner"
+        assert {Path(file).name for file in left_in(outbox, secrets)} == {held.name}
+    assert (target.stage / "plan.json").exists()
+    assert left_in(outbox, secrets) == {}
+    with opened(path, plan) as again:
+        assert again.journal.receipts.keys() == {0}
+        assert load_plan(str(again.stage), plan.digest) == plan
+    chosen = ("--workers", "0", "--set", "output.statistics=false")
+    assert espcn("upscale", series, outbox / name, *chosen).code == 0
+    assert left_in(outbox, secrets) == {}
 
 
 def test_errors_say_nothing(espcn: Callable[..., Ran], series: Path, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from pipeline.cluster import local_shape
 from pipeline.options import ClusterOptions
 from pipeline.plan import check_memory
 from pipeline.room import check_disk
-from pipeline.stage import is_of, is_publishing, stage_of
+from pipeline.stage import is_publishing, stage_of
+from pipeline.staged_plan import is_of
 from workflows.report import size_on_disk
 
 if TYPE_CHECKING:

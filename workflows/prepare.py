@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,10 +17,10 @@ from pipeline.kernel import make_tiling
 from pipeline.plan import Plan, choose_side
 from pipeline.profile import Profile
 from pipeline.room import Room, measure_room
-from pipeline.serial import from_json
 from pipeline.sinks import sink_for
 from pipeline.sources import Address, absolute, open_source
 from pipeline.stage import is_publishing, stage_of, unique
+from pipeline.staged_plan import is_of, read_plan
 from pipeline.survey import survey
 from pipeline.tiling import Tiling
 from workflows.band_names import band_names
@@ -178,7 +177,7 @@ def _agreed(plans: list[tuple[Path, Plan]], job: Job) -> tuple[tuple[Path, Plan]
 def _staged_tiling(stage: Path, plan: Plan) -> Tiling | None:
     """The tiling of the staged plan, if it is this one but for the side of its tiles."""
     staged = _staged_plan(stage)
-    if staged is None or replace(plan, tiling=staged.tiling).digest != staged.digest:
+    if staged is None or not is_of(stage, replace(plan, tiling=staged.tiling)):
         return None
     return staged.tiling
 
@@ -186,6 +185,6 @@ def _staged_tiling(stage: Path, plan: Plan) -> Tiling | None:
 def _staged_plan(stage: Path) -> Plan | None:
     """The plan of a stage, if there is one that can be read."""
     try:
-        return from_json(Plan, json.loads((stage / "plan.json").read_text()))
+        return read_plan(stage)
     except (OSError, ValueError, KeyError, TypeError):
         return None

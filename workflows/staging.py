@@ -10,7 +10,8 @@ from pathlib import Path
 from pipeline.errors import DamagedStageError, PublishError
 from pipeline.plan import Plan
 from pipeline.sinks import load_sink
-from pipeline.stage import begin, clear, damaged, is_publishing, locked
+from pipeline.stage import clear, damaged, is_publishing, locked
+from pipeline.staged_plan import begin
 from pipeline.task import Target
 
 logger = logging.getLogger(__name__)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.kernel import Upscaler
 from pipeline.scenes.scene import Asset
-from pipeline.serial import to_json
-from pipeline.stage import write_durably
+from pipeline.staged_plan import write_plan
 from pipeline.task import load_plan
 from workflows.batch.options import CheckOptions
 from workflows.batch.product import Finished, Made, MadeAsset, finish_product
+
+PLANS = "plans"
+"""Where plans wait in a scene's work folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,9 @@ def put_down(work: Path, made: Iterable[MadeAsset]) -> tuple[Image, ...]:
     """Images whose plans are written below a scene's work folder; raises OSError."""
     images = []
     for one in made:
-        place = work / "plans" / one.plan.digest
+        place = work / PLANS / one.plan.digest
         place.mkdir(parents=True, exist_ok=True)
-        write_durably(place / "plan.json", json.dumps(to_json(one.plan)).encode())
+        write_plan(place, one.plan)
         images.append(Image(one.asset, (str(place), one.plan.digest), one.target))
     return tuple(images)
 

@@ -34,7 +34,7 @@ from pipeline.stage import discard, is_full, replacing, stage_of, sync_directory
 from pipeline.task import Target
 from pipeline.work import Errand, Work
 from workflows.batch.candidates import Candidate
-from workflows.batch.finishing import finish_on_worker, put_down
+from workflows.batch.finishing import PLANS, finish_on_worker, put_down
 from workflows.batch.job import Batch
 from workflows.batch.keys import recipe_of
 from workflows.batch.opening import Opened, Part
@@ -219,8 +219,8 @@ class SceneRun:
     def _end(self) -> None:
         self.stack.close()
         of_use = not (self.landed or self.refused) and reason_of(self.error) in ("failed", "crash")
-        if not of_use:
-            shutil.rmtree(self.work, ignore_errors=True)
+        # plans for the finish say where images of patients lie, and are written again
+        shutil.rmtree(self.work / PLANS if of_use else self.work, ignore_errors=True)
         self.tell(self, None)
 
     def outcome(self, attempts: int) -> SceneOutcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from dicom_runs import by_number, header, replicated
 from pydicom import Dataset
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.pixels import pixel_array
+from test_dicom_validators import REAL, complaints, sources
 
 from pipeline.dicom.confidentiality import EMPTIED, REMOVED, REPLACED
 from pipeline.dicom.deidentify import DUMMIES, deidentify
@@ -117,7 +119,7 @@ def test_each_action_is_what_the_table_says(both: tuple[Dataset, Dataset]) -> No
     assert "ImageComments" not in found
     assert "RequestAttributesSequence" not in found
     assert (found.PatientName, found.PatientBirthDate, found.AccessionNumber) == ("", "", "")  # Z
-    assert (found.StudyDate, found.StudyTime) == ("", "")
+    assert (found.StudyDate, found.StudyTime, found.StudyID) == ("19000101", "000000", "ANONYMIZED")
     assert (found.ContentDate, found.AcquisitionDateTime) == ("19000101", "19000101000000")  # D
     assert (found.InstitutionName, found.ProtocolName) == ("ANONYMIZED", "ANONYMIZED")
     assert not [e for e in found.iterall() if e.tag.is_private or not e.keyword]
@@ -183,6 +185,16 @@ def test_private_attributes_that_are_asked_for_stay(tmp_path: Path) -> None:
         "MAKER",
         "private^Paul",
     ]
+
+
+@pytest.mark.parametrize("name", ["CT", "MR", "MG", "US cine"])
+def test_dciodvfy_says_nothing_new(shared: Path, tmp_path: Path, name: str) -> None:
+    program = shutil.which("dciodvfy")
+    if program is None:
+        pytest.skip("needs dciodvfy, of the Debian package dicom3tools (make test-system)")
+    source = sources(shared / "data" / "dicom" / REAL[name])[0]
+    (found,) = replicated(source, tmp_path / "out.dcm", deidentify=True)
+    assert complaints(program, found) - complaints(program, source) == set()
 
 
 @pytest.mark.parametrize("name", CLASSES)

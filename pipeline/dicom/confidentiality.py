@@ -145,8 +145,8 @@ EMPTIED = _names(
     RTAccessoryHolderSlotID RTPhysicianIntentNarrative RadiationGenerationModeDescription
     ReasonForSuperseding ReferencedStudySequence ReferringPhysicianName
     RequestedProcedureDescription ReviewDate ReviewTime ReviewerName SourceOfPreviousValues
-    SourceSerialNumber SpecimenPreparationSequence StructureSetDate StructureSetTime StudyDate
-    StudyID StudyTime TreatmentMachineName TreatmentTechniqueNotes
+    SourceSerialNumber SpecimenPreparationSequence StructureSetDate StructureSetTime
+    TreatmentMachineName TreatmentTechniqueNotes
     VerifyingObserverIdentificationCodeSequence
     """
 )
@@ -180,13 +180,13 @@ REPLACED = _names(
     SelectorPNValue SelectorSHValue SelectorSTValue SelectorTMValue SelectorUNValue
     SelectorURValue SelectorUTValue SeriesDate SeriesTime SourceEndDateTime SourceIdentifier
     SourceStartDateTime SourceStrengthReferenceDate SourceStrengthReferenceTime
-    SpecimenIdentifier StartAcquisitionDateTime StationName StructureSetLabel Time
-    TimeOfLastDetectorCalibration TreatmentControlPointDate TreatmentControlPointTime
-    TreatmentDate TreatmentPositionGroupLabel TreatmentSite TreatmentTime
-    TreatmentToleranceViolationDateTime TreatmentToleranceViolationDescription
+    SpecimenIdentifier StartAcquisitionDateTime StationName StructureSetLabel StudyDate StudyID
+    StudyTime Time TimeOfLastDetectorCalibration TreatmentControlPointDate
+    TreatmentControlPointTime TreatmentDate TreatmentPositionGroupLabel TreatmentSite
+    TreatmentTime TreatmentToleranceViolationDateTime TreatmentToleranceViolationDescription
     UnformattedTextValue UserContentLabel UserContentLongLabel VerificationDateTime
     VerifyingObserverName VerifyingObserverSequence VerifyingOrganization
     WaveformAnnotationSequence XRayDetectorID XRaySourceID
     """
 )
-"""Actions D, Z/D, X/D and X/Z/D."""
+"""Actions D, Z/D, X/D and X/Z/D; of those of action Z, which allows it, what directories need."""

@@ -29,10 +29,11 @@ WHEN = {"DA": "19000101", "TM": "000000", "DT": "19000101000000"}
 """Dummies of dates and times, by type."""
 DUMMIES = {
     **WHEN,
-    **dict.fromkeys(("LO", "SH", "ST", "LT", "UT", "UC", "PN", "AE", "CS"), "ANONYMIZED"),
+    **dict.fromkeys(("LO", "SH", "ST", "LT", "UT", "UC", "AE", "CS"), "ANONYMIZED"),
     **dict.fromkeys(("IS", "DS"), "0"),
     **dict.fromkeys(("FD", "FL", "SL", "SS", "UL", "US", "SV", "UV"), 0),
     "AS": "000Y",
+    "PN": "ANONYMIZED^",
 }
 """Values of what may not be empty."""
 EMPTY = (*WHEN, "PN")

@@ -52,8 +52,8 @@ def _check_target(plan: Plan, series: Series, target: Path) -> None:
             raise PlanError("is a directory; choose another name", uri=str(target))
     elif os.path.lexists(target) and not _is_ours(target):
         raise PlanError(
-            "is no directory of DICOM outputs only and will not be replaced; move it away or choose "
-            "another name",
+            "is no directory of DICOM outputs only and will not be replaced; move it away or "
+            "choose another name",
             uri=str(target),
         )
 

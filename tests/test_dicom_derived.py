@@ -38,7 +38,7 @@ from pydicom.uid import (
     JPEGBaseline8Bit,
 )
 
-from pipeline.dicom import derived_enhanced, finer
+from pipeline.dicom import derived_enhanced, finer, write
 from pipeline.dicom.derived import Derivation, image_type, name_itself
 from pipeline.dicom.derived_classic import derive_classic
 from pipeline.dicom.derived_enhanced import derive_enhanced, is_enhanced
@@ -719,8 +719,8 @@ def test_an_instance_without_a_name_takes_that_of_its_file(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("uid", ["", "abc", "999.1.2", "1.02.3", "1." + "2" * 64])
 def test_no_reference_is_made_to_what_cannot_be_named(tmp_path: Path, uid: str) -> None:
-    for write in (write_mammogram, write_enhanced_ct):
-        header = read_header(write(tmp_path / "a.dcm"))
+    for make_file in (write_mammogram, write_enhanced_ct):
+        header = read_header(make_file(tmp_path / "a.dcm"))
         header.SeriesInstanceUID = uid
         header.SourceImageSequence = [item(ReferencedSOPInstanceUID="1.2.3")]
         make = derive_enhanced if is_enhanced(header) else derive_classic
@@ -740,9 +740,26 @@ def test_values_without_sense_do_not_stop_it(tmp_path: Path) -> None:
     assert str(found.KVP).strip() == "12x"
 
 
+@pytest.mark.parametrize("characters", ["ISO_IR 192", "ISO_IR 13", "GB18030", "ISO_IR 100"])
+def test_text_in_a_wrong_character_set_stays_as_it_is(tmp_path: Path, characters: str) -> None:
+    path = write_ct(tmp_path / "a.dcm", SpecificCharacterSet="ISO_IR 100")
+    wrong = path.read_bytes().replace(b"CS\x0a\x00ISO_IR 100", _charset(characters))
+    path.write_bytes(wrong)
+    found = derive(path)[1]
+    assert found.SpecificCharacterSet == characters
+    data = write.header(found, "uncompressed")
+    assert b"M\xfcller^J\xfcrgen" in data
+    assert b"SRx2" in data
+
+
+def _charset(characters: str) -> bytes:
+    padded = characters + " " * (len(characters) % 2)
+    return b"CS" + len(padded).to_bytes(2, "little") + padded.encode()
+
+
 def test_storage_classes_stay(tmp_path: Path) -> None:
-    for name, write in CLASSES.items():
-        source, found = derive(write(tmp_path / f"{name}.dcm"))
+    for name, make in CLASSES.items():
+        source, found = derive(make(tmp_path / f"{name}.dcm"))
         assert found.SOPClassUID == source.SOPClassUID
         assert str(found.SOPClassUID).startswith(STORAGE)
         assert found.Modality == source.Modality

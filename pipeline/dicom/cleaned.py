@@ -16,6 +16,7 @@ from pipeline.dicom.headers import BIG_ENDIAN, DAMAGE, quiet
 
 if TYPE_CHECKING:
     from pydicom import DataElement, Dataset
+    from pydicom.dataelem import RawDataElement
     from pydicom.tag import BaseTag
 
 DROPPED = frozenset(
@@ -32,6 +33,10 @@ CURVES = range(0x5000, 0x5100)
 """Groups of curves, retired, which are drawn in coarse pixels."""
 WORDS = {"OW": 2, "OL": 4, "OF": 4, "OD": 8, "OV": 8}
 """Bytes of the words in values that pydicom leaves as they are."""
+TEXTS = ("PN", "LO", "SH", "LT", "ST", "UT", "UC")
+"""Types of text in the data set's character set."""
+UNREADABLE = "\ufffd"
+"""What stands for bytes that are no character of that set: they are kept as they are."""
 
 
 def clean(source: Dataset, *, private: Collection[str] = ()) -> Dataset:
@@ -79,8 +84,11 @@ def _element(
 ) -> DataElement | None:
     from pydicom import DataElement, Sequence
 
+    raw = source.get_item(tag)  # as in the file, for the next line puts what it means in its place
     try:
         element: DataElement = source[tag]
+        if element.VR in TEXTS and UNREADABLE in str(element.value) and raw is not element:
+            return _as_it_is(element, raw)
         if element.VR == "SQ":
             items = [_cleaned(item, private, big=big) for item in element.value]
             return DataElement(tag, "SQ", Sequence(items))
@@ -91,8 +99,23 @@ def _element(
             value = np.frombuffer(value, f"u{WORDS[element.VR]}").byteswap().tobytes()
         return DataElement(tag, element.VR, value, already_converted=True)
     except DAMAGE:
-        raw = source.get_item(tag)
         return None if big or raw is None or not raw.VR else raw
+
+
+def _as_it_is(element: DataElement, raw: RawDataElement | DataElement | None) -> DataElement:
+    """Text that is none in its character set, by its bytes."""
+    from pydicom import DataElement
+    from pydicom.valuerep import PersonName
+
+    data = getattr(raw, "value", None)
+    if not isinstance(data, bytes):
+        return element
+    value: object = data
+    if element.VR == "PN":
+        value = name = PersonName("")
+        # without an encoding of its own it is written as it was
+        name.original_string, name.encodings = data.rstrip(b" \0"), None
+    return DataElement(element.tag, element.VR, value, already_converted=True)
 
 
 def _short(element: DataElement) -> DataElement:

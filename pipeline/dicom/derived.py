@@ -131,7 +131,7 @@ def _identify(found: Dataset, header: Dataset, derivation: Derivation, part: str
         if found.get(name):
             setattr(found, name, derivation.uid(str(found.get(name))))
     found.SeriesNumber = _number(found, derivation.scale)
-    said = _text(found, "SeriesDescription")
+    said = text_of(found, "SeriesDescription")
     suffix = f" SRx{derivation.scale}" if said else f"SRx{derivation.scale}"
     found.SeriesDescription = said[: LONGEST_TEXT["LO"] - len(suffix)].rstrip() + suffix
 
@@ -146,8 +146,11 @@ def _number(found: Dataset, scale: int) -> str:
     return str(other if abs(other) <= LARGEST_NUMBER else number % 1000 + scale * 1000)
 
 
-def _text(dataset: Dataset, name: str) -> str:
+def text_of(dataset: Dataset, name: str) -> str:
+    """An attribute as text, values parted as DICOM parts them."""
     value = dataset.get(name)
+    if isinstance(value, bytes):  # in another character set than it should be
+        value = value.decode("ascii", "ignore")
     several = [value] if isinstance(value, str) or value is None else value
     return "\\".join(str(one) for one in several if one is not None).strip()
 
@@ -224,9 +227,10 @@ def _pixels(found: Dataset, derivation: Derivation, stored: Stored) -> None:
 
 def _expand(found: Dataset) -> None:
     """Colours in place of the indices of a palette."""
+    from pydicom.datadict import keyword_for_tag
+
     found.PixelRepresentation = 0
-    for element in list(found):
-        if "PaletteColorLookupTable" in element.keyword or element.keyword.startswith(
-            "PixelPadding"
-        ):
-            del found[element.tag]
+    for tag in sorted(found.keys()):
+        name = keyword_for_tag(tag)
+        if "PaletteColorLookupTable" in name or name.startswith("PixelPadding"):
+            del found[tag]

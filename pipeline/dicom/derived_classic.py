@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.dicom.derived import LONGEST_TEXT, Derivation, derive
+from pipeline.dicom.derived import LONGEST_TEXT, Derivation, derive, text_of
 from pipeline.dicom.finer import refine
 from pipeline.dicom.headers import quiet
 from pipeline.dicom.overlays import refine_overlays
@@ -31,7 +31,7 @@ def derive_classic(
     with quiet():
         refine(found, derivation.scale)
         refine_overlays(found, derivation.scale)
-        before = str(found.get("DerivationDescription") or "").strip()
+        before = text_of(found, "DerivationDescription")
         text = "; before: ".join(filter(None, (derivation.text, before)))
         found.DerivationDescription = text[: LONGEST_TEXT["ST"]]
         append(found, "DerivationCodeSequence", code(*RESAMPLING))

@@ -85,9 +85,10 @@ def _said(dataset: Dataset, name: str, holder: str) -> tuple[float, ...]:
 
 def _items(dataset: Dataset) -> Iterator[Dataset]:
     """The items of all sequences that tell of these pixels."""
-    for element in dataset:
-        if element.VR == "SQ" and element.keyword not in UNTOUCHED:
-            yield from element.value
+    for tag in sorted(dataset.keys()):
+        known = dataset.get_item(tag)  # a look that decodes no text
+        if known is not None and known.VR == "SQ" and dataset[tag].keyword not in UNTOUCHED:
+            yield from dataset[tag].value
 
 
 def _move(

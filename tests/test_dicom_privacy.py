@@ -172,8 +172,7 @@ def test_de_identified_outputs_hold_nothing_either(
 ) -> None:
     outbox = tmp_path / "outbox"
     outbox.mkdir()
-    chosen = ("--workers", "0", "--set", "output.deidentify=true")
-    ran = espcn("upscale", series, outbox / "out", *chosen)
+    ran = espcn("upscale", series, outbox / "out", "--workers", "0", "--deidentify")
     assert ran.code == 0, ran.err
     assert len(list(outbox.glob("out/*.dcm"))) == SLICES
     assert left_in(outbox, tokens(series), dicom=True) == {}

@@ -110,8 +110,11 @@ def entry(
 
 @app.command(name="upscale")
 def upscale_command(  # noqa: PLR0913 - one parameter per flag
-    source: Annotated[str, typer.Argument(help="Image: GeoTIFF, JP2, VRT, PNG, JPEG or Zarr.")],
-    output: Annotated[str, typer.Argument(help="Result: .tif (COG), .zarr or .png.")],
+    source: Annotated[str, typer.Argument(help="GeoTIFF, JP2, VRT, PNG, JPEG, Zarr or DICOM.")],
+    output: Annotated[
+        str,
+        typer.Argument(help="Result: .tif (COG), .zarr or .png; of DICOM a folder or .zarr."),
+    ],
     *,
     more: Annotated[
         list[str] | None, typer.Option("--output", help="One more result of the same pass.")
@@ -125,6 +128,8 @@ def upscale_command(  # noqa: PLR0913 - one parameter per flag
     cluster: Annotated[str | None, flag("cluster.cluster")] = None,
     workers: Annotated[int | None, flag("cluster.workers")] = None,
     compress: Annotated[str | None, flag("output.compress")] = None,
+    syntax: Annotated[str | None, flag("output.syntax")] = None,
+    deidentify: Annotated[bool | None, flag("output.deidentify", "--deidentify")] = None,
     categorical: Annotated[str | None, flag("source.categorical")] = None,
     preview: Annotated[bool | None, flag("report.preview", "--preview")] = None,
     config: ConfigFile = None,
@@ -150,6 +155,8 @@ def upscale_command(  # noqa: PLR0913 - one parameter per flag
         "cluster": cluster,
         "workers": workers,
         "compress": compress,
+        "syntax": syntax,
+        "deidentify": deidentify,
         "categorical": categorical,
         "preview": preview,
     }

@@ -47,6 +47,8 @@ FLAGS: dict[Subject, dict[str, str]] = {
         "bands": "source.bands",
         "categorical": "source.categorical",
         "compress": "output.compress",
+        "syntax": "output.syntax",
+        "deidentify": "output.deidentify",
         "cluster": "cluster.cluster",
         "workers": "cluster.workers",
         "preview": "report.preview",

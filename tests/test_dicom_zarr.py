@@ -352,3 +352,45 @@ def test_a_series_keeps_its_corners_in_the_eyes_of_simpleitk(
         ours = affine @ (x, y, z, 1)
         theirs = source.TransformContinuousIndexToPhysicalPoint((-0.5, -0.5, 0.0))
         np.testing.assert_allclose(ours[:3], theirs, atol=1e-6)
+
+
+def test_a_slide_keeps_its_place_and_size(
+    espcn: Callable[..., Ran], shared: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "out.zarr"
+    chosen = ("--workers", "0", "--quiet", "--model", "nearest", "--scale", "2")
+    ran = espcn("upscale", shared / "data/dicom/wsi", target, *chosen)
+    assert ran.code == 0, ran.err
+    group = zarr.open_group(target, mode="r")
+    Image.from_zarr(group)
+    headers = [
+        dcmread(path, stop_before_pixels=True)
+        for path in (shared / "data/dicom/wsi").rglob("*.dcm")
+    ]
+    source = max(headers, key=lambda one: int(one.get("TotalPixelMatrixColumns", 0)))
+    height, width = source.TotalPixelMatrixRows, source.TotalPixelMatrixColumns
+    assert group["0"].shape == (3, 2 * height, 2 * width)
+    measures = source.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    (multiscale,) = group.attrs["ome"]["multiscales"]
+    assert [axis["name"] for axis in multiscale["axes"]] == ["c", "y", "x"]
+    assert multiscale["axes"][1]["unit"] == "micrometer"
+    scale, shift = (
+        np.array(one[one["type"]]) for one in multiscale["datasets"][0]["coordinateTransformations"]
+    )
+    spacing = np.array([float(size) for size in measures.PixelSpacing]) * 1000
+    np.testing.assert_allclose(scale[1:], spacing / 2)
+    origin = source.TotalPixelMatrixOriginSequence[0]
+    corner = np.array(group.attrs["dicom"]["affine"]) @ (
+        *(shift - scale / 2)[:0:-1],
+        0.0,
+        1.0,
+    )
+    turned = np.reshape([float(one) for one in source.ImageOrientationSlide], (2, 3))
+    expected = 1000 * np.array(
+        [
+            float(origin.XOffsetInSlideCoordinateSystem),
+            float(origin.YOffsetInSlideCoordinateSystem),
+            0.0,
+        ]
+    ) - turned.T @ (spacing[::-1] / 2)
+    np.testing.assert_allclose(corner[:3], expected, atol=1e-6)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import tracemalloc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import runs
 from contracts import SourceContract
+from dicom_files import write_dicomdir
 from fakes import texture
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,6 +60,8 @@ from pipeline.tiling import Window
 from workflows import upscale as story
 from workflows.events import Event, Progress
 from workflows.job import Job, ModelOptions
+from workflows.prepare import prepare
+from workflows.report import size_on_disk
 
 REAL = "data/dicom/wsi/cmu-1-small-region"
 """A pyramid of five levels with label, overview and thumbnail."""
@@ -293,6 +297,8 @@ def test_what_is_not_whole_is_refused(pixels: np.ndarray, tmp_path: Path) -> Non
         {"TotalPixelMatrixColumns": 2**31},
         {"ImageType": ["ORIGINAL"]},
         {"DimensionOrganizationType": "TILED_SPARSE"},
+        {"TotalPixelMatrixFocalPlanes": 2**32 - 1},
+        {"NumberOfOpticalPaths": 2**31},
     ],
 )
 def test_headers_that_place_no_tiles_are_refused(
@@ -419,13 +425,10 @@ def test_what_is_said_of_each_frame_takes_little_room(tmp_path: Path) -> None:
 
 
 def test_a_dicomdir_leads_to_its_slide(pixels: np.ndarray, tmp_path: Path) -> None:
-    from pydicom.fileset import FileSet
-
-    write_slide(tmp_path / "slide", pixels)
-    files = FileSet()
-    files.add(tmp_path / "slide" / "a.dcm")
-    files.write(tmp_path / "set")
-    for path in (tmp_path / "set" / "DICOMDIR", tmp_path / "set"):
+    write_slide(tmp_path / "SLIDE", pixels)
+    (tmp_path / "SLIDE" / "a.dcm").rename(tmp_path / "SLIDE" / "A")
+    directory = write_dicomdir(tmp_path / "DICOMDIR", [(["SLIDE", "A"], "1.2.3.4.1")])
+    for path in (directory, tmp_path):
         np.testing.assert_array_equal(opened(path).read(WHOLE), pixels)
 
 
@@ -750,6 +753,8 @@ def test_w10_what_is_too_large_for_a_file_becomes_a_concatenation(
     with openslide.OpenSlide(parts[0].filename) as other:
         assert other.dimensions == (1802, 1400)
         assert other.level_count == 3
+        found = np.asarray(other.read_region((1000, 500), 0, (800, 900)).convert("RGB"))
+    np.testing.assert_array_equal(np.moveaxis(found, -1, 0), expected[:, 500:1400, 1000:1800])
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=40), st.integers(1, 120))
@@ -858,11 +863,12 @@ def test_dciodvfy_has_nothing_new_to_say(
     before = set().union(*(complaints(path) for path in source.iterdir()))
     for path in (tmp_path / "out").iterdir():
         assert complaints(path) <= before, path
-    said = subprocess.run(
-        [needs("dcentvfy"), *(tmp_path / "out").iterdir()],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert said.stdout + said.stderr == ""
+    both = [*(tmp_path / "out").iterdir(), *source.iterdir()]
+    for files in ([*(tmp_path / "out").iterdir()], both):
+        said = subprocess.run(
+            [needs("dcentvfy"), *files], capture_output=True, text=True, check=False
+        )
+        assert said.stdout + said.stderr == ""
 
 
 # --- again, killed, refused ---------------------------------------------------------------------
@@ -973,6 +979,46 @@ def test_what_a_slide_cannot_hold_is_refused(scanned: Path, tmp_path: Path) -> N
     with pytest.raises(PlanError, match="JPEG holds unsigned samples of 8 bits"):
         story.upscale(make_job(grey, tmp_path / "out", output=OutputOptions(syntax="jpeg")))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_header_that_cannot_be_carried_over_is_refused_before_the_first_tile(
+    pixels: np.ndarray, tmp_path: Path
+) -> None:
+    path = write_slide(tmp_path / "slide", pixels) / "a.dcm"
+    data = path.read_bytes()
+    damaged = data.replace(b"\x48\x00\x03\x00FL", b"\x48\x00\x03\x00Fq")
+    assert damaged != data
+    path.write_bytes(damaged)
+    tiles = list[Event]()
+    with pytest.raises(PlanError, match="attribute of its header cannot be"):
+        story.upscale(make_job(path.parent, tmp_path / "out"), tiles.append)
+    assert not tiles
+
+
+@pytest.mark.parametrize("syntax", ["uncompressed", "jpeg2000", "jpeg"])
+def test_stage_and_output_together_stay_near_the_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, syntax: Any
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (3, 900, 800), np.uint8)
+    source, folder, weights = write_slide(tmp_path / "slide", noise), tmp_path / "out", list[int]()
+    folder.mkdir()
+
+    def weigh(call: Callable[..., Any]) -> Callable[..., Any]:
+        def weighing(*args: Any, **options: Any) -> Any:
+            weights.append(size_on_disk(folder))
+            return call(*args, **options)
+
+        return weighing
+
+    job = make_job(source, folder / "out", output=OutputOptions(syntax=syntax))
+    with monkeypatch.context() as patch:
+        for name in ("fsync", "truncate", "unlink", "replace"):
+            patch.setattr(os, name, weigh(getattr(os, name)))
+        story.upscale(job)
+    output = size_on_disk(folder)
+    assert output * 0.95 < max(weights) <= 1.2 * output + 2**20
+    (room,) = prepare(replace(job, overwrite=True)).rooms
+    assert max(weights) <= room.peak
 
 
 def test_without_overviews_there_is_one_level(

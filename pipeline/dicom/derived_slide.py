@@ -10,7 +10,8 @@ is said of the label is left behind, for it may name the patient. DICOM PS3.3, s
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from decimal import Decimal
@@ -20,12 +21,13 @@ from typing import TYPE_CHECKING
 from pipeline.dicom.deidentify import deidentify
 from pipeline.dicom.derived import LONGEST_TEXT, Derivation, derive, image_type
 from pipeline.dicom.geometry import LONGEST, affine, decimal_string
-from pipeline.dicom.headers import quiet
+from pipeline.dicom.headers import DAMAGE, quiet
 from pipeline.dicom.instances import SHARED, first, items, numbers
 from pipeline.dicom.lossy import JPEG, add_loss
 from pipeline.dicom.references import RESAMPLING, append, code, refer_to_series, source_image
 from pipeline.dicom.slide import Slide
 from pipeline.dicom.uids import derived_uid
+from pipeline.errors import PlanError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -72,18 +74,16 @@ class Extent:
 def derive_slide(
     slide: Slide, derivation: Derivation, stored: Stored, *, side: int, anonymous: bool
 ) -> Dataset:
-    """What the headers of all levels have in common; tiles are of `side` pixels."""
+    """What the headers of all levels have in common; tiles are of `side` pixels.
+
+    Raises PlanError for a header with values that cannot be understood.
+    """
     headers = [share.sheet.header for share in slide.shares]
-    if anonymous:
-        headers = [deidentify(header, private=bool(derivation.private)) for header in headers]
-    found = derive(
-        headers[0],
-        derivation,
-        stored,
-        kind="slide",
-        size=os.stat(slide.shares[0].sheet.path).st_size,
-    )
-    with quiet():
+    size = os.stat(slide.shares[0].sheet.path).st_size
+    with _telling():
+        if anonymous:
+            headers = [deidentify(header, private=bool(derivation.private)) for header in headers]
+        found = derive(headers[0], derivation, stored, kind="slide", size=size)
         for name in LEFT:
             if name in found:
                 delattr(found, name)
@@ -97,7 +97,7 @@ def derive_slide(
 
 def derive_level(base: Dataset, slide: Slide, derivation: Derivation, extent: Extent) -> Dataset:
     """The header of one instance; `base` comes from `derive_slide` and stays as it is."""
-    with quiet():
+    with _telling():
         found = deepcopy(base)
         found.TotalPixelMatrixRows, found.TotalPixelMatrixColumns = extent.shape
         found.NumberOfFrames = extent.frames
@@ -107,6 +107,19 @@ def derive_level(base: Dataset, slide: Slide, derivation: Derivation, extent: Ex
         if derivation.syntax == "jpeg":
             add_loss(found, JPEG, extent.ratio)
     return found
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Turn what pydicom raises for values that are none into one line without them."""
+    try:
+        with quiet():
+            yield
+    except DAMAGE as error:
+        raise PlanError(
+            f"an attribute of its header cannot be carried over ({type(error).__name__}); mend the "
+            "header, or write to .zarr"
+        ) from None
 
 
 def uneven_planes(slide: Slide) -> str | None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.dicom.elements import elements, items
-from pipeline.dicom.headers import read_header
+from pipeline.dicom.headers import DAMAGE, quiet, read_header
 from pipeline.errors import SourceError
 
 if TYPE_CHECKING:
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 SLIDE_CLASS = "1.2.840.10008.5.1.4.1.1.77.1.6"
 """VL Whole Slide Microscopy Image Storage."""
+MOST_MATRICES = 4096
+"""Optical paths times focal planes of a slide; real ones have a few dozen."""
 FRAMES = 0x52009230
 """Per-frame functional groups."""
 POSITION, COLUMN, ROW, HEIGHT = 0x0048021A, 0x0048021E, 0x0048021F, 0x0040074A
 """Where a frame lies, and what stands in it: from 1, from 1, in micrometres."""
 PATH, NAME = 0x00480207, 0x00480106
 """Which optical path a frame was seen by: its identifier."""
-MISSING = (AttributeError, IndexError, KeyError, TypeError, ValueError)
-"""What reading an attribute raises that is absent, empty or no number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +108,12 @@ def read_sheet(path: str) -> Sheet | None:
     """The facts of a file, None of a label, an overview or a thumbnail; raises SourceError."""
     header = read_header(path)
     try:
-        return _sheet(path, header) if header.ImageType[2] == "VOLUME" else None
-    except MISSING as error:
-        raise SourceError("is a slide whose header lacks what it takes to place its tiles") from (
-            error
-        )
+        with quiet():
+            return _sheet(path, header) if header.ImageType[2] == "VOLUME" else None
+    except DAMAGE:  # its text may repeat a value
+        raise SourceError(
+            "is a slide whose header lacks what it takes to place its tiles", uri=path
+        ) from None
 
 
 def _sheet(path: str, header: Dataset) -> Sheet:
@@ -185,7 +186,7 @@ def _spacing(header: Dataset) -> tuple[float, float] | None:
         try:
             down, right = header[name][0].PixelMeasuresSequence[0].PixelSpacing
             found = float(down), float(right)
-        except MISSING:
+        except DAMAGE:
             continue
         if all(math.isfinite(size) and size > 0 for size in found):
             return found
@@ -195,8 +196,13 @@ def _spacing(header: Dataset) -> tuple[float, float] | None:
 def _full_focuses(header: Dataset) -> tuple[Focus, ...]:
     """Of TILED_FULL: path by path, of each all focal planes from the glass upwards."""
     number = int(header.get("NumberOfOpticalPaths") or len(_paths(header)) or 1)
-    paths = (_paths(header) + [""] * number)[:number]
     planes, origin = int(header.get("TotalPixelMatrixFocalPlanes") or 1), _origin(header)
+    if not 0 < number * planes <= MOST_MATRICES:
+        raise SourceError(
+            f"claims {number} optical paths of {planes} focal planes; {MOST_MATRICES} in all are "
+            "the limit"
+        )
+    paths = (_paths(header) + [""] * number)[:number]
     step = 1000 * _step(header) if planes > 1 else 0.0
     return tuple(Focus(path, origin + step * i) for path in paths for i in range(planes))
 
@@ -210,7 +216,7 @@ def _origin(header: Dataset) -> float:
     """Height of the first focal plane above the glass, in micrometres."""
     try:
         return float(header.TotalPixelMatrixOriginSequence[0].ZOffsetInSlideCoordinateSystem)
-    except MISSING:
+    except DAMAGE:
         return 0.0
 
 
@@ -219,7 +225,7 @@ def _step(header: Dataset) -> float:
     try:
         groups = header.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
         return float(groups.SpacingBetweenSlices)
-    except MISSING:
+    except DAMAGE:
         return 1.0
 
 

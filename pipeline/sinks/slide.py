@@ -82,6 +82,10 @@ def check(plan: Plan, target: Path) -> None:
     check_syntax(syntax_of(plan), stored)
     if wrong := uneven_planes(slide):
         raise PlanError(f"{wrong}, which tiles in rows cannot say; write to .zarr instead")
+    # what cannot be written is known before the first tile
+    derivation = replace(derivation_of(plan, datetime.now(UTC)), syntax=syntax_of(plan))
+    base = derive_slide(slide, derivation, stored, side=BLOCK, anonymous=plan.output.deidentify)
+    header(derive_level(base, slide, derivation, Extent(0, (1, 1), 1, 1)), derivation.syntax)
 
 
 def _is_ours(target: Path) -> bool:

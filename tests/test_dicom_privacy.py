@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,9 +19,11 @@ from typing import Any
 import numpy as np
 import pytest
 from dicom_files import write_dicom
+from distributed import Scheduler
+from distributed.diagnostics.plugin import SchedulerPlugin
 from pydicom import dcmread
 from pydicom.uid import RLELossless
-from runs import Ran, make_job
+from runs import Ran, make_job, threads_here
 
 from pipeline.journal import Receipt
 from pipeline.kernel import Fine
@@ -293,6 +296,41 @@ def test_workers_that_fail_say_nothing(series: Path, tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------------ batches
+
+
+class Listener(SchedulerPlugin):
+    """Hears all that a scheduler is given: tasks with their names and arguments."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self.heard = list[str]()
+
+    def transition(self, key: Any, start: str, finish: str, *_: Any, **__: Any) -> None:
+        """A task changes its state."""
+        task = self._scheduler.tasks.get(key)
+        if finish == "processing" and task is not None:
+            self.heard.append(f"{key} {start} {pickle.dumps(task.run_spec).decode('latin-1')}")
+
+
+def test_tasks_are_told_nothing(espcn: Callable[..., Ran], series: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(json.dumps({"checks": {"bias": 1, "consistency": 10}}))
+    (tmp_path / "outbox").mkdir()
+    with threads_here() as cluster:
+        listener = Listener(cluster.scheduler)
+        cluster.scheduler.add_plugin(listener)
+        address = cluster.scheduler_address
+        ran = espcn("upscale", series, tmp_path / "out", "--cluster", address)
+        assert ran.code == 0, ran.err
+        outbox = tmp_path / "outbox"
+        ran = espcn("batch", series.parent, outbox, "--config", mine, "--cluster", address)
+        assert ran.code == 0, ran.err
+        log = str(cluster.scheduler.transition_log)
+    assert len(listener.heard) > 3
+    assert any("finish_on_worker" in task for task in listener.heard)
+    secrets = tokens(series)
+    assert [said for task in listener.heard if (said := said_in(task, secrets))] == []
+    assert said_in(log, secrets) == set()
 
 
 @pytest.mark.parametrize("form", ["zarr", "cog"])

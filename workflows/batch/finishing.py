@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.kernel import Upscaler
-from pipeline.scenes.scene import Asset
+from pipeline.scenes.scene import Asset, Scene
 from pipeline.staged_plan import write_plan
 from pipeline.task import load_plan
 from workflows.batch.options import CheckOptions
@@ -38,6 +38,18 @@ def put_down(work: Path, made: Iterable[MadeAsset]) -> tuple[Image, ...]:
         write_plan(place, one.plan)
         images.append(Image(one.asset, (str(place), one.plan.digest), one.target))
     return tuple(images)
+
+
+def told(scene: Scene) -> Scene:
+    """A scene as tasks may know it: of an image of a patient without its paths."""
+    if not scene.medical:
+        return scene
+    return replace(scene, path=Path(scene.id), assets=tuple(map(told_asset, scene.assets)))
+
+
+def told_asset(asset: Asset) -> Asset:
+    """The same of an asset, whose plan says all that its making takes."""
+    return replace(asset, uri=asset.key)
 
 
 def finish_on_worker(

@@ -29,12 +29,12 @@ from pipeline.errors import (
 )
 from pipeline.journal import Receipt
 from pipeline.publishing import publish_on_worker
-from pipeline.scenes.scene import Reason, SceneError
+from pipeline.scenes.scene import Asset, Reason, SceneError
 from pipeline.stage import discard, is_full, replacing, stage_of, sync_directory
 from pipeline.task import Target
 from pipeline.work import Errand, Work
 from workflows.batch.candidates import Candidate
-from workflows.batch.finishing import PLANS, finish_on_worker, put_down
+from workflows.batch.finishing import PLANS, finish_on_worker, put_down, told, told_asset
 from workflows.batch.job import Batch
 from workflows.batch.keys import recipe_of
 from workflows.batch.opening import Opened, Part
@@ -107,7 +107,7 @@ class SceneRun:
             product=self.opening.product,
             key=self.candidate.key,
             options=recipe_of(self.batch),
-            scene=self.opening.scene,
+            scene=told(self.opening.scene),
             assets=(),
             made=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -115,7 +115,7 @@ class SceneRun:
             images = put_down(
                 self.work,
                 (
-                    MadeAsset(part.asset, plan, path)
+                    MadeAsset(self._told(part), plan, path)
                     for part in self.opening.parts
                     for path, plan in part.prepared.plans
                 ),
@@ -131,6 +131,10 @@ class SceneRun:
             self._finish,
             self.fail,
         )
+
+    def _told(self, part: Part) -> Asset:
+        """What tasks may know of an asset."""
+        return told_asset(part.asset) if self.opening.scene.medical else part.asset
 
     def _sweep(self) -> None:
         """Remove what does not belong to the product: an earlier run may have left it."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.dicom.geometry import LONGEST, decimal_string
-from pipeline.dicom.headers import BIG_ENDIAN, DAMAGE, quiet
+from pipeline.dicom.headers import BIG_ENDIAN, damages, quiet
 
 if TYPE_CHECKING:
     from pydicom import DataElement, Dataset
@@ -75,7 +75,7 @@ def _creator(source: Dataset, tag: BaseTag) -> str:
     block = tag.element if tag.element < 0x100 else tag.element >> 8
     try:
         return str(source[tag.group << 16 | block].value).strip()
-    except DAMAGE:
+    except damages():
         return ""
 
 
@@ -98,7 +98,7 @@ def _element(
         if big and element.VR in WORDS and isinstance(value, bytes):
             value = np.frombuffer(value, f"u{WORDS[element.VR]}").byteswap().tobytes()
         return DataElement(tag, element.VR, value, already_converted=True)
-    except DAMAGE:
+    except damages():
         return None if big or raw is None or not raw.VR else raw
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.dicom.confidentiality import EMPTIED, REMOVED, REPLACED
-from pipeline.dicom.headers import DAMAGE, quiet
+from pipeline.dicom.headers import damages, quiet
 from pipeline.dicom.references import append, code
 from pipeline.dicom.uids import derived_uid, opaque
 
@@ -70,7 +70,7 @@ def _without(dataset: Dataset, *, private: bool) -> Dataset:
             continue
         try:
             element = dataset[tag]
-        except DAMAGE:
+        except damages():
             continue  # what cannot be read cannot be judged
         kept = _judged(element, private=private)
         if kept is not None:

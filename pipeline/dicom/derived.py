@@ -17,7 +17,7 @@ import numpy as np
 
 from pipeline.dicom.cleaned import clean
 from pipeline.dicom.encode import Syntax, bits, photometric
-from pipeline.dicom.headers import DAMAGE, quiet
+from pipeline.dicom.headers import damages, quiet
 from pipeline.dicom.lossy import keep_loss
 from pipeline.dicom.references import EQUIPMENT, append, code
 from pipeline.dicom.uids import derived_uid
@@ -140,7 +140,7 @@ def _number(found: Dataset, scale: int) -> str:
     """Another number than the source's: thousands more."""
     try:
         number = int(found.get("SeriesNumber") or 0)
-    except DAMAGE:
+    except damages():
         number = 0
     other = number + scale * 1000 if number >= 0 else number - scale * 1000
     return str(other if abs(other) <= LARGEST_NUMBER else number % 1000 + scale * 1000)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.dicom.headers import DAMAGE
+from pipeline.dicom.headers import damages
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -74,5 +74,5 @@ def _numbers(dataset: Dataset, group: int, element: int) -> tuple[int, ...]:
         return ()
     try:
         return tuple(int(value) for value in (found.value if found.VM > 1 else [found.value]))
-    except DAMAGE:
+    except damages():
         return ()

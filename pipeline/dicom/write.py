@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from pipeline.dicom.encode import UIDS, Syntax
-from pipeline.dicom.headers import DAMAGE, quiet
+from pipeline.dicom.headers import damages, quiet
 from pipeline.errors import PlanError
 from pipeline.stage import CHUNK, replacing
 
@@ -85,7 +85,7 @@ def header(dataset: Dataset, syntax: Syntax) -> bytes:
     try:
         with quiet():
             dcmwrite(buffer, dataset, enforce_file_format=True)
-    except DAMAGE as error:  # its text may quote values
+    except damages() as error:  # its text may quote values
         raise PlanError(
             f"an attribute of its header cannot be written ({type(error).__name__}); mend the "
             "header, or write to .zarr"

@@ -197,7 +197,10 @@ def test_a_preset_takes_its_modalities(
 def test_the_preset_of_slides_makes_a_pyramid(
     espcn: Callable[..., Ran], tmp_path: Path, shared: Path
 ) -> None:
-    shutil.copytree(shared / "data/dicom/wsi", tmp_path / "in")
+    levels = (shared / "data/dicom/wsi").rglob("*.dcm")
+    (tmp_path / "in").mkdir()
+    for path in sorted(levels, key=lambda level: level.stat().st_size)[:3]:
+        shutil.copy(path, tmp_path / "in")
     ran = espcn("batch", "--config", configured(tmp_path, "wsi"), "--json")
     assert ran.code == 0, ran.out + ran.err
     assert [one["status"] for one in told(ran)] == ["done"]

@@ -64,8 +64,10 @@ def _pixels(plan: Plan) -> int:
 
 
 def _is_packed(plan: Plan) -> bool:
-    """Whether pixels are compressed; the frames of DICOM may be, but by how much is not known."""
-    return plan.format != "dicom" and (plan.format == "png" or plan.output.compress != "none")
+    """Whether pixels are compressed; those of DICOM may be, but by how much is not known."""
+    if plan.format == "dicom" or (plan.format == "slide" and plan.output.syntax == "uncompressed"):
+        return False
+    return plan.format in ("png", "slide") or plan.output.compress != "none"
 
 
 def _ratio(plan: Plan, source: Source) -> float:
@@ -75,7 +77,7 @@ def _ratio(plan: Plan, source: Source) -> float:
     """
     if not _is_packed(plan):
         return 1.0
-    scheme = codec("deflate" if plan.format == "png" else plan.output.compress)
+    scheme = codec("deflate" if plan.format in ("png", "slide") else plan.output.compress)
     worst = 0.0
     for _, row in groupby(probes(plan.profile), key=lambda probe: probe[1].y):
         pixels = np.concatenate([source.read(window, frame) for frame, window in row], axis=2)

@@ -18,7 +18,7 @@ from fakes import FakeNetwork
 from pydicom.pixels import pixel_array
 from runs import KILLED, die_at, fork, hash_of
 
-from pipeline.errors import DamagedStageError, PlanError, SourceError
+from pipeline.errors import ConfigError, DamagedStageError, PlanError, SourceError
 from pipeline.fate import Provenance
 from pipeline.journal import Receipt
 from pipeline.kernel import Fine, make_tiling
@@ -127,6 +127,12 @@ def test_tiles_of_a_frame_are_joined(tmp_path: Path) -> None:
     (found,) = replicated(source, tmp_path / "out.dcm")
     fine = pixel_array(source).repeat(2, 1).repeat(2, 2)
     np.testing.assert_array_equal(pixel_array(found), fine)
+
+
+def test_an_output_within_the_folder_that_is_read_is_refused(series: Path) -> None:
+    with pytest.raises(ConfigError, match="lies in the input's folder"):
+        replicated(series, series / "out")
+    assert len(list(series.iterdir())) == 5
 
 
 def test_names_say_nothing(series: Path, tmp_path: Path) -> None:

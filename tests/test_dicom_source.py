@@ -261,16 +261,17 @@ def test_pixels_without_a_size_are_refused_unless_asked_for(
 def test_what_is_odd_is_a_warning_of_the_plan_and_of_the_report(
     espcn: Callable[..., Ran], tmp_path: Path
 ) -> None:
+    (tmp_path / "in").mkdir()
     for number in (0, 1, 5):
         write_dicom(
-            *(tmp_path / f"in{number}", pixels()),
+            *(tmp_path / "in" / f"{number}", pixels()),
             SOPInstanceUID=f"1.2.{number}",
             SeriesInstanceUID="1.2",
             ImagePositionPatient=[0, 0, number],
             ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
             PixelSpacing=[0, 0],
         )
-    arguments = ("upscale", tmp_path, tmp_path / "out.zarr", "--dry-run")
+    arguments = ("upscale", tmp_path / "in", tmp_path / "out.zarr", "--dry-run")
     ran = espcn(*arguments)
     assert (ran.code, "go on all the same" in ran.err) == (3, True)
     ran = espcn(*arguments, "--set", "source.spacing=warn")

@@ -19,7 +19,7 @@ import rioxarray  # noqa: F401 - gives arrays their .rio
 import xarray as xr
 import zarr
 from affine import Affine
-from fakes import Box
+from fakes import Box, make_profile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -717,7 +717,7 @@ class TestMetadata:
             sink.check(job.plan, job.target)
 
     def test_the_suffix_asks_for_it(self) -> None:
-        assert sink_for(Path("a/b.ZARR")) == ("zarr", sink)
+        assert sink_for(Path("a/b.ZARR"), make_profile((1, 2, 2))) == ("zarr", sink)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from pathlib import Path
 import espcn
 from pipeline.bands import check_bands
 from pipeline.cluster import Gpus, Shape, local_shape
+from pipeline.dicom.series import parted
 from pipeline.errors import ConfigError, PlanError, PublishError
 from pipeline.fate import Provenance
 from pipeline.kernel import make_tiling
@@ -112,8 +113,18 @@ def _targets(job: Job, profile: Profile) -> list[Path]:
             raise PublishError("its directory cannot be written to", uri=str(path))
         if any(_is_part(Path(file), path) for file in profile.files):
             raise ConfigError("is the input or a part of it; choose another name", uri=str(path))
+        if profile.medical and _is_within(path, Path(parted(profile.uri)[0])):
+            # a folder is read as a whole: whoever resumes would find two series in it
+            raise ConfigError(
+                "lies in the input's folder; choose a place outside of it", uri=str(path)
+            )
         _check_length(path)
     return paths
+
+
+def _is_within(path: Path, folder: Path) -> bool:
+    """Whether it lies in a folder, whatever links lead there."""
+    return folder.is_dir() and path.resolve().is_relative_to(folder.resolve())
 
 
 def _check_length(path: Path) -> None:

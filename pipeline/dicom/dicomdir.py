@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.dicom.instances import damage, items, text
+from pipeline.dicom.headers import damages, quiet, read_header
+from pipeline.dicom.instances import items, text
 from pipeline.errors import SourceError
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ class Listed:
 
 def read_dicomdir(path: Path) -> tuple[Listed, ...]:
     """What a DICOMDIR lists, in its order; raises SourceError."""
-    from pipeline.dicom.headers import quiet, read_header
-
     header = read_header(path)
     with quiet():  # values are looked at when they are asked for
         return listed(header)
@@ -78,7 +77,7 @@ def _components(record: Dataset) -> tuple[str, ...]:
         if value is None or value == "":
             return ()
         return (value,) if isinstance(value, str) else tuple(str(part) for part in value)
-    except damage():
+    except damages():
         return ()
 
 

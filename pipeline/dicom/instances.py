@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.dicom.frames import Frames
 from pipeline.dicom.geometry import Plane, normal
+from pipeline.dicom.headers import damages, quiet, read_header
 from pipeline.dicom.privacy import forget_phi
 from pipeline.dicom.stored import Stored
 from pipeline.errors import SourceError
@@ -80,8 +80,6 @@ class Instance:
 
 def read_instance(path: str) -> Instance:
     """The facts of a file, from its header; raises SourceError."""
-    from pipeline.dicom.headers import quiet, read_header
-
     header = read_header(path)
     frames = Frames(path, header)
     with quiet():  # values are looked at when they are asked for
@@ -118,17 +116,6 @@ def _instance(path: str, header: Dataset, frames: Frames) -> Instance:
     )
 
 
-def damage() -> tuple[type[Exception], ...]:
-    """What pydicom raises where a value is not what its type says."""
-    from pydicom.errors import BytesLengthException, InvalidDicomError
-
-    return (
-        *(BytesLengthException, InvalidDicomError),  # of no other exception's kind
-        *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError),
-        *(struct.error, EOFError),
-    )
-
-
 def planes_of(header: Dataset, frames: int) -> tuple[Plane | None, ...]:
     """Where each frame lies; None where that is not known.
 
@@ -157,7 +144,7 @@ def numbers(header: Dataset | None, name: str) -> tuple[float, ...]:
             return ()
         several = value if hasattr(value, "__iter__") and not isinstance(value, str) else [value]
         found = tuple(float(number) for number in several)
-    except damage():
+    except damages():
         return ()
     return found if all(map(math.isfinite, found)) else ()
 
@@ -166,7 +153,7 @@ def text(header: Dataset, name: str) -> str:
     """An attribute as text; empty where it is missing or has no sense."""
     try:
         value = header.get(name)
-    except damage():
+    except damages():
         return ""
     return "" if value is None else str(value).strip(" \0")
 
@@ -181,7 +168,7 @@ def words(header: Dataset, name: str) -> tuple[str, ...]:
     """The values of an attribute of several words, in upper case."""
     try:
         value = header.get(name) or ()
-    except damage():
+    except damages():
         return ()
     several = (value,) if isinstance(value, str) else value
     return tuple(str(word).strip().upper() for word in several)
@@ -192,7 +179,7 @@ def items(header: Dataset, name: str) -> tuple[Dataset, ...]:
     try:
         value = header.get(name)
         return tuple(item for item in value or () if hasattr(item, "get"))
-    except damage():
+    except damages():
         return ()
 
 

@@ -24,7 +24,8 @@ from pathlib import Path
 from pipeline.dicom.files import OTHER, Files, Skipped, find_files
 from pipeline.dicom.geometry import Plane
 from pipeline.dicom.grouping import group
-from pipeline.dicom.instances import Instance, Kind, damage, read_instance
+from pipeline.dicom.headers import damages
+from pipeline.dicom.instances import Instance, Kind, read_instance
 from pipeline.dicom.oddities import oddities, plural, step_of
 from pipeline.dicom.order import in_order
 from pipeline.dicom.privacy import called, forget_phi, hush
@@ -198,7 +199,7 @@ def _read(path: str, uid: str) -> Instance | Skipped:
         instance = read_instance(path)
     except SourceError as error:
         return Skipped(path, forget_phi(error, path).message)
-    except damage() as error:  # without its text, which may repeat a value
+    except damages() as error:  # without its text, which may repeat a value
         return Skipped(path, f"is damaged ({type(error).__name__})")
     if uid not in ("", instance.uid):
         return Skipped(path, "is not the instance that the DICOMDIR says it is")

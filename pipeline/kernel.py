@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 
 from pipeline.fill import fill_nearest
 from pipeline.profile import Profile
-from pipeline.radiometry import Cuts, Mask, Pixels, Radiometry, as_code, replicate, validity
+from pipeline.radiometry import (
+    Cuts,
+    Mask,
+    Pixels,
+    Radiometry,
+    as_code,
+    keep_off,
+    replicate,
+    validity,
+)
 from pipeline.tiling import Tile, Tiling, Window
 
 STRIP = 256
@@ -160,8 +169,13 @@ def _infer(
                 values = radiometry.from_network(strip, band=band)
                 clipped += values.write(cuts, into, keep=keep)
     for band, keep in exact.items():
+        if keep is None and radiometry.padding is None:
+            continue
+        near = _nearest(tiling, tile, pixels[band])
+        if radiometry.padding is not None:
+            keep_off(fine[band], near, radiometry.padding)
         if keep is not None:
-            _copy_where(keep, _nearest(tiling, tile, pixels[band]), into=fine[band])
+            _copy_where(keep, near, into=fine[band])
     return clipped
 
 

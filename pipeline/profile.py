@@ -11,6 +11,8 @@ from pipeline.georef import Georef
 
 Role = Literal["light", "alpha", "category"]
 """What a band's values are: light is super-resolved, all else goes to the fine grid by nearest."""
+COLOURS = ("red", "green", "blue")
+"""Colour interpretations of what is seen by eye, in the order of its bands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,9 @@ class Profile:
     """Images of that size, one behind the other: slices of a series, frames of a film."""
     limits: tuple[int, int] | None = None
     """Smallest and largest value that a sample may hold, where the data type holds more."""
+    padding: tuple[float, float] | None = None
+    """Smallest and largest of several values that say that nothing is shown; the mask says where
+    they do."""
 
     @property
     def shape(self) -> tuple[int, int, int]:

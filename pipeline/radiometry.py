@@ -56,6 +56,8 @@ class Radiometry:
     """Value that comes back exactly wherever the source holds it."""
     limits: tuple[int, int] | None = None
     """Smallest and largest value of an output of integers; None for all that the type holds."""
+    padding: tuple[float, float] | None = None
+    """Smallest and largest of the values that no valid pixel may get; None for none."""
 
     @property
     def ends(self) -> tuple[int, int]:
@@ -215,6 +217,29 @@ def avoid_nodata(pixels: Pixels, nodata: float | None, *, highest: int | None = 
     if hit.any():
         pixels[hit] = _neighbour(code, highest)
     return pixels
+
+
+def keep_off(pixels: Pixels, like: Pixels, padding: tuple[float, float]) -> None:
+    """Move values (y, x) out of a range, to the side on which `like` lies; in place.
+
+    Where `like`, the nearest pixels of the source, lies in the range too, nothing is moved.
+    """
+    low, high = (pixels.dtype.type(end) for end in padding)
+    hit = (pixels >= low) & (pixels <= high)
+    if not hit.any():
+        return
+    beyond = [(like > high, high, 1), (like < low, low, -1)]
+    for where, end, step in beyond:
+        inside = hit & where
+        if inside.any():
+            pixels[inside] = _beside(end, step)
+
+
+def _beside(code: Any, step: int) -> Any:
+    """The next value of the same data type in that direction."""
+    if code.dtype.kind == "f":
+        return np.nextafter(code, code.dtype.type(step * math.inf))
+    return code.dtype.type(int(code) + step)
 
 
 def _neighbour(code: Any, highest: int | None) -> Any:

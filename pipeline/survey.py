@@ -38,6 +38,7 @@ def survey(source: Source, options: RadiometryOptions, network: Upscaler) -> Rad
         nodata=None if profile.mask else profile.nodata,
         saturated=None if saturated in (None, "none") else float(saturated),
         limits=profile.limits,
+        padding=profile.padding,
     )
 
 

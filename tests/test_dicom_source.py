@@ -154,23 +154,27 @@ def test_a_range_of_padding_is_a_mask(tmp_path: Path) -> None:
     np.testing.assert_array_equal(valid[0], mask)
 
 
-@pytest.mark.parametrize(
-    ("padding", "limits"),
-    [((0, 0), (0, 4095)), ((0, 30), (31, 4095)), ((4000, 4095), (0, 3999)), ((9, 30), (0, 4095))],
-)
-def test_light_keeps_off_a_range_of_padding_at_an_end(
-    tmp_path: Path, padding: tuple[int, int], limits: tuple[int, int]
-) -> None:
-    first, last = padding
-    path = write_dicom(
-        *(tmp_path / "a", pixels("uint16") % 4096),
-        BitsStored=12,
-        HighBit=11,
-        PixelPaddingValue=first,
-        PixelPaddingRangeLimit=last,
-        **SIZED,
+def test_a_range_of_padding_is_known_to_the_engine(tmp_path: Path) -> None:
+    ranged = {"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 30, **SIZED}
+    profile = open_source(str(write_dicom(tmp_path / "a", pixels("uint16"), **ranged))).profile
+    assert (profile.padding, profile.nodata, profile.mask) == ((0, 30), None, True)
+    single = {"PixelPaddingValue": 7, **SIZED}
+    profile = open_source(str(write_dicom(tmp_path / "b", pixels("uint16"), **single))).profile
+    assert (profile.padding, profile.nodata, profile.mask) == (None, 7, False)
+
+
+def test_no_valid_pixel_becomes_padding(espcn: Callable[..., Ran], tmp_path: Path) -> None:
+    image = np.full((64, 64), -1024, "int16")  # air around bone: networks undershoot between
+    image[20:44, 20:44], image[:8] = 1500, -2000
+    padding = {"PixelPaddingValue": -2000, "PixelPaddingRangeLimit": -1025}
+    source = write_dicom(tmp_path / "a.dcm", image, **padding, **SIZED)
+    ran = espcn("upscale", source, tmp_path / "b.dcm", "--set", "cluster.workers=0")
+    assert ran.code == 0, ran.err
+    fine = dcmread(tmp_path / "b.dcm").pixel_array
+    np.testing.assert_array_equal(
+        (fine >= -2000) & (fine <= -1025), (image == -2000).repeat(2, 0).repeat(2, 1)
     )
-    assert open_source(str(path)).profile.limits == limits
+    assert fine[16:].min() == -1024
 
 
 def test_padding_that_differs_from_slice_to_slice_is_a_mask_of_each(tmp_path: Path) -> None:

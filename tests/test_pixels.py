@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as arrays
 
 from pipeline.fill import dilate, fill_nearest
 from pipeline.pyramid import BLOCK, halve, level_shapes, levels_within
-from pipeline.radiometry import Radiometry, as_code, avoid_nodata, round_to
+from pipeline.radiometry import Radiometry, as_code, avoid_nodata, keep_off, round_to
 from pipeline.statistics import add_up, measure
 
 WHOLE = [((slice(None),), (slice(None), slice(None)))]
@@ -94,6 +94,27 @@ def test_what_a_network_says_becomes_the_nearest_value_that_is_not_nodata(
         np.count_nonzero((nearest < lowest) | (nearest > highest))
     )
     np.testing.assert_array_equal(into, clipped)
+
+
+@given(
+    st.sampled_from(["int16", "uint16", "float32"]),
+    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), min_size=1, max_size=30),
+    st.integers(1, 50),
+    st.integers(0, 9),
+)
+def test_a_range_is_left_to_the_side_of_the_source(
+    dtype: str, values: list[tuple[int, int]], low: int, length: int
+) -> None:
+    fine, near = np.array(values, dtype).T[:, None]
+    before, high = fine.copy(), low + length
+    keep_off(fine, near, (low, high))
+    hit = (before >= low) & (before <= high)
+    within = (near >= low) & (near <= high)
+    moved = hit & ~within
+    np.testing.assert_array_equal(fine[~moved], before[~moved])
+    assert (fine[moved & (near > high)] > high).all()
+    assert (fine[moved & (near < low)] < low).all()
+    assert (np.abs(fine[moved] - np.where(near > high, high, low)[moved]) <= 1).all()
 
 
 @given(

@@ -20,7 +20,7 @@ from pipeline.dicom.series import Series, Slot, open_series, parted
 from pipeline.dicom.uids import opaque
 from pipeline.errors import ChangedError, SourceError
 from pipeline.options import SourceOptions
-from pipeline.profile import Band, Profile
+from pipeline.profile import COLOURS, Band, Profile
 from pipeline.radiometry import Mask, Pixels
 from pipeline.sources.identity import identify
 from pipeline.tiling import Window
@@ -36,8 +36,6 @@ OPEN = 4
 """Files whose headers a source keeps: tiles that are in flight together touch few."""
 SUFFIXES = (".dcm", ".dicom")
 """Names of files that are damaged DICOM if they are none."""
-COLOURS = ("red", "green", "blue")
-"""Bands of what is read as RGB."""
 
 
 def claims(uri: str) -> bool:
@@ -154,7 +152,8 @@ def make_profile(uri: str, series: Series, options: SourceOptions) -> Profile:
         bits=stored.bits_stored if stored.bits_stored < whole else None,
         block=(1 if native else stored.rows, stored.columns),
         frames=len(series.slots),
-        limits=_limits(stored, padding),
+        limits=stored.limits,
+        padding=_range(padding) if options.nodata is None else None,
     )
 
 
@@ -239,15 +238,11 @@ def _one_value(padding: set[tuple[float, float] | None]) -> float | None:
     return None if ends is None or ends[0] != ends[1] else float(ends[0])
 
 
-def _limits(stored: Stored, padding: set[tuple[float, float] | None]) -> tuple[int, int] | None:
-    """What light may become: a range of padding at an end of the values is left to padding."""
-    ends = next(iter(padding)) if len(padding) == 1 else None
-    if stored.limits is None or ends is None or ends[0] == ends[1]:
-        return stored.limits
-    (lowest, highest), (low, high) = stored.limits, map(int, ends)
-    if low <= lowest <= high < highest:
-        return high + 1, highest
-    return (lowest, low - 1) if lowest < low <= highest <= high else (lowest, highest)
+def _range(padding: set[tuple[float, float] | None]) -> tuple[float, float] | None:
+    """The one range of several values that marks padding, in all files that have any."""
+    ranges = padding - {None}
+    ends = next(iter(ranges)) if len(ranges) == 1 else None
+    return None if ends is None or (len(padding) == 1 and ends[0] == ends[1]) else ends
 
 
 def _ceiling(stored: Stored) -> float | None:

@@ -353,7 +353,7 @@ def test_a_batch_leaves_nothing(
     mine = tmp_path / "mine.yaml"
     options = {"batch": {"format": form, "attempts": 1}, "cluster": {"workers": 0, "threads": 2}}
     mine.write_text(json.dumps({**options, "checks": {"bias": 1, "consistency": 10}}))
-    secrets = tokens(series, bad)
+    secrets = tokens(series, bad) | {str(series.parent)}
     for log in ("--json", "--log-json", "--dry-run"):
         ran = espcn("batch", series.parent, outbox, "--config", mine, log)
         assert ran.code in (0, 1), ran.err

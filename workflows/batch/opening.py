@@ -113,7 +113,7 @@ def _model(batch: Batch, scene: Scene, asset: Asset) -> ModelOptions:
         return replace(
             batch.model, name="nearest", scale=_scale_of_codes(batch, scene, asset), consistency=0
         )
-    return replace(batch.model, name=_ruled(batch, scene, asset), scale=None)
+    return replace(batch.model, name=_ruled(batch, scene, asset))
 
 
 def _ruled(batch: Batch, scene: Scene, asset: Asset) -> str:

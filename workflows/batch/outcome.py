@@ -91,7 +91,7 @@ class RunSummary:
     seconds: float
     """Wall time."""
     inbox: str
-    """Absolute path."""
+    """Absolute path; where there are series of DICOM an id in its place."""
     outbox: str
     """Absolute path."""
     scenes: tuple[SceneOutcome, ...]

@@ -23,9 +23,11 @@ from pathlib import Path
 import espcn
 from pipeline.cluster import Gpus, open_cluster
 from pipeline.crew import Crew
+from pipeline.dicom.uids import opaque
 from pipeline.errors import ConfigError, DiskFullError, PipelineError
 from pipeline.journal import Receipt
 from pipeline.pool import Pool
+from pipeline.scenes import dicom
 from pipeline.work import Work
 from workflows.batch.candidates import Candidate, candidates
 from workflows.batch.catalog import update_catalog
@@ -170,12 +172,19 @@ class _Line:
             started=started.isoformat(timespec="seconds"),
             ended=datetime.now(UTC).isoformat(timespec="seconds"),
             seconds=time.monotonic() - begun,
-            inbox=str(self.batch.inbox),
+            inbox=self._inbox(),
             outbox=str(self.batch.outbox),
             scenes=tuple(self.outcomes[path] for path in sorted(self.outcomes)),
             versions={"python": platform.python_version()} | versions_of(),
             interrupted=interrupted,
         )
+
+    def _inbox(self) -> str:
+        """What reports call the inbox: its path may name a patient."""
+        path = str(self.batch.inbox)
+        if any(one.family == dicom.FAMILY for one in self.outcomes.values()):
+            return f"DICOM {opaque(path)}"
+        return path
 
     def _make(self, waiting: deque[Candidate]) -> None:
         """Over one cluster."""

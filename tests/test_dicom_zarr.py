@@ -244,9 +244,10 @@ def test_slices_are_as_far_apart_as_their_positions_say() -> None:
     turned = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
     planes = [Plane((0.0, 0.0, 2.5 * i), turned, (1.0, 1.0)) for i in range(4)]
     even = place_frames(planes, None, step=None)
-    assert (even.step, even.depths, even.origin) == (2.5, (), (0.0, 0.0, 0.0))
-    gap = [*planes, Plane((0.0, 0.0, 20.0), turned, (1.0, 1.0))]
-    assert place_frames(gap, None, step=None).depths == (0.0, 2.5, 5.0, 7.5, 20.0)
+    assert (even.step, even.positions(1), even.origin) == (2.5, [], (0.0, 0.0, 0.0))
+    gap = place_frames([*planes, Plane((0.0, 0.0, 20.0), turned, (1.0, 1.0))], None, step=None)
+    assert gap.step == 2.5
+    assert [place[2] for place in gap.positions(1) if place] == [0.0, 2.5, 5.0, 7.5, 20.0]
 
 
 def test_pixels_of_unknown_size_have_no_unit() -> None:

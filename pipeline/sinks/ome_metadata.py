@@ -24,6 +24,11 @@ COLOURS = ("FF0000", "00FF00", "0000FF")
 """In which three channels are shown."""
 RESEARCH = "Derived by super-resolution. For research, not for diagnosis."
 """What every output says of itself."""
+POSITIONS = (
+    "(x, y, z) in mm in the patient's coordinates of the centre of each frame's first pixel, at "
+    "level 0; steps differ, and multiscales and affine are of even ones"
+)
+"""What is said where one matrix does not hold the frames."""
 FACTS = ("Modality", "PhotometricInterpretation")
 """What is kept of the tags: words that the standard defines."""
 
@@ -122,6 +127,7 @@ def _dicom(plan: Plan, place: Place) -> dict[str, Json]:
             "from (x, y, z, 1) in the coordinates of multiscales to those of the "
             + ("slide" if is_slide(plan.profile) else "patient (left, posterior, superior)")
         )
-    if place.depths:
-        found["depths"] = [*place.depths]
+    if place.planes:
+        found["positions"] = [one and [*one] for one in place.positions(plan.provenance.scale)]
+        found["positions_note"] = POSITIONS
     return found

@@ -1,7 +1,8 @@
 """Where the voxels of a DICOM image lie, as OME-NGFF can say it: scale and translation, no turn.
 
 Coordinates run along the image's own edges, not the patient's: x along a row, y down a column, z
-from slice to slice. The corner of the first pixel stays where it is on every level:
+from slice to slice, askew where the slices lie askew. Lengths are positive; which way they count is
+told by the directions. The corner of the first pixel stays where it is on every level:
 
     corner      centre of the first pixel of a level = corner + half a pixel of that level
       +-----------+-----------+
@@ -15,15 +16,22 @@ The directions that turn these into the patient's coordinates, which NGFF 0.5 la
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from pipeline.dicom.geometry import Plane, normal
+from pipeline.dicom.geometry import Plane, Vector, corners, fine_position, normal
+from pipeline.dicom.order import TOGETHER
 
 EVEN = 1e-3
-"""Most that a gap between slices may differ from the others, as a part of it, to count as even."""
+"""Part of the usual step by which others may differ to be taken for rounded."""
+EXACT = 1e-6
+"""Millimetres within which one matrix holds a position."""
+FLAT = 1e-2
+"""Cosine between step and normal below which a step leads along the slice, not out of it."""
 MICROMETRES = 1000.0
 """Of a millimetre."""
 
@@ -35,13 +43,15 @@ class Place:
     spacing: tuple[float, float]
     """(y, x) size of a pixel of the source; 1 where it is unknown."""
     step: float = 1.0
-    """From one frame to the next."""
+    """From one frame to the next; above 0."""
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """(z, y, x) of the centre of the source's first pixel."""
     directions: tuple[tuple[float, ...], ...] = ()
     """Of x, y and z in the patient's coordinates; empty where they are unknown."""
-    depths: tuple[float, ...] = ()
-    """z of every frame, where their gaps differ."""
+    planes: tuple[Plane | None, ...] = ()
+    """Of every frame, where their steps differ: one matrix does not hold them."""
+    apart: float = 0.0
+    """Most millimetres between a frame's first pixel and where the matrix has it."""
     unit: str | None = None
     """'millimeter' or 'micrometer'; None for pixels of unknown size."""
 
@@ -65,6 +75,18 @@ class Place:
         rows: list[list[float]] = matrix.tolist()
         return rows
 
+    def positions(self, scale: int) -> list[tuple[float, float, float] | None]:
+        """(x, y, z) in millimetres of every frame's first pixel, `scale` times finer than it was.
+
+        None where a frame's place is unknown; empty where the matrix says it all.
+        """
+        return [
+            None
+            if one is None
+            else fine_position(one.position, one.orientation, one.spacing or self.spacing, scale)
+            for one in self.planes
+        ]
+
 
 def place_frames(
     planes: Sequence[Plane | None], spacing: tuple[float, float] | None, *, step: float | None
@@ -74,23 +96,52 @@ def place_frames(
     `spacing` and `step`, from frame to frame, count where the planes do not tell.
     """
     first = planes[0] if planes else None
-    known = spacing or (None if first is None else first.spacing)
-    size, unit = known or (1.0, 1.0), "millimeter" if known else None
-    if first is None or unit is None:
-        return Place(size, step or 1.0, unit=unit)
-    directions = _directions(first.orientation)
-    depths = [plane.height for plane in planes if plane is not None]
-    gaps = np.diff(depths) if len(depths) == len(planes) else np.array([])
-    middle = float(np.median(gaps)) if len(gaps) else step or 1.0
-    uneven = len(gaps) > 0 and float(np.abs(gaps - middle).max()) > EVEN * abs(middle)
-    x, y, z = (float(np.dot(one, first.position)) for one in directions)
+    size = (first and first.spacing) or spacing
+    if first is None or size is None:
+        unit = None if size is None else "millimeter"
+        return Place(size or (1.0, 1.0), step or 1.0, unit=unit)
+    way = _way(planes, first, step=step)
+    length = math.hypot(*way)
+    directions = (*_directions(first.orientation)[:2], tuple((way / length).tolist()))
+    x, y, z = np.linalg.solve(np.transpose(directions), first.position).tolist()
+    apart = _apart(planes, size, way=way)
     return Place(
         size,
-        middle or step or 1.0,
+        length,
         origin=(z, y, x),
         directions=directions,
-        depths=tuple(depths) if uneven else (),
-        unit=unit,
+        planes=() if apart <= EXACT and None not in planes else tuple(planes),
+        apart=apart,
+        unit="millimeter",
+    )
+
+
+def _way(planes: Sequence[Plane | None], first: Plane, *, step: float | None) -> Vector:
+    """(3,) from one frame to the next: as usual, or across the slice where frames tell of none."""
+    across = normal(first.orientation)
+    both = [(one, two) for one, two in pairwise(planes) if one is not None and two is not None]
+    steps = np.array([np.subtract(two.position, one.position) for one, two in both]).reshape(-1, 3)
+    steps = steps[np.linalg.norm(steps, axis=1) > TOGETHER]
+    if len(steps):
+        way = np.median(steps, axis=0)
+        length = float(np.linalg.norm(way))
+        if np.linalg.norm(steps - way, axis=1).max() <= max(EVEN * length, 2 * TOGETHER):
+            way = steps.mean(axis=0)  # rounding does not add up
+        if length > TOGETHER and abs(float(way @ across)) > FLAT * length:
+            return np.asarray(way, np.float64)
+    return across * (step or 1.0)
+
+
+def _apart(planes: Sequence[Plane | None], size: tuple[float, float], *, way: Vector) -> float:
+    """Most millimetres between first pixels and evenly spaced ones, at any of their corners."""
+    found = {
+        number: corners(plane.position, plane.orientation, plane.spacing or size, (1, 1))
+        for number, plane in enumerate(planes)
+        if plane is not None
+    }
+    return max(
+        float(np.linalg.norm(found[number] - found[0] - number * way, axis=1).max())
+        for number in found
     )
 
 

@@ -21,10 +21,10 @@ from pipeline.kernel import Fine
 from pipeline.plan import Plan
 from pipeline.profile import Profile
 from pipeline.sinks import zarr_stage
-from pipeline.sinks.ome_layout import axes, create_level, encode
+from pipeline.sinks.ome_layout import axes, create_level, encode, is_slide
 from pipeline.sinks.ome_metadata import root_attributes
 from pipeline.sinks.ome_place import Place
-from pipeline.sinks.ome_source import place_of
+from pipeline.sinks.ome_source import check_place, place_of
 from pipeline.sinks.zarr_layout import Objects
 from pipeline.sinks.zarr_stage import write_metadata, write_object
 from pipeline.statistics import Statistics, add_up
@@ -38,9 +38,13 @@ def claims(target: Path, profile: Profile) -> bool:
 
 
 def check(plan: Plan, target: Path) -> None:
-    """Raise PlanError if OME-Zarr cannot hold the output, or what is at `target` is no store."""
+    """Raise PlanError if OME-Zarr cannot hold the output, or what is at `target` is no store.
+
+    The source's headers are read for it; raises SourceError.
+    """
     if plan.output.zarr_format != 3:
         raise PlanError("OME-Zarr 0.5 is Zarr 3; leave out output.zarr_format=2")
+    check_place(plan)
     zarr_stage.check(plan, target)
 
 
@@ -53,6 +57,7 @@ def fates(plan: Plan) -> tuple[Fate, ...]:
         Fate("data type", "kept", profile.dtype),
         Fate("place and size of pixels", "changed", "as scale and translation, corners stay"),
         Fate("orientation", "kept", "as the attribute dicom, beside what OME-Zarr can say"),
+        *_uneven(plan),
     ]
     if (band.scale, band.offset) != (1.0, 0.0):
         found.append(Fate("rescaling", "kept", "as the attribute dicom"))
@@ -66,6 +71,19 @@ def fates(plan: Plan) -> tuple[Fate, ...]:
         )
     found.append(Fate("patient, study and all other attributes", "dropped", "only DICOM has them"))
     return tuple(found)
+
+
+def _uneven(plan: Plan) -> Iterator[Fate]:
+    """Of frames that no matrix holds."""
+    place = Place((1.0, 1.0)) if is_slide(plan.profile) else place_of(plan)
+    unknown = place.planes.count(None)
+    if unknown:
+        lie = f"{unknown} of {len(place.planes)} are unknown"
+    else:
+        lie = f"steps differ, frames lie up to {place.apart:.2g} mm beside an even stack"
+    if place.planes:
+        note = f"{lie}, which one matrix cannot hold; each is in the attribute dicom"
+        yield Fate("positions of frames", "kept", note)
 
 
 def begin(stage: Path, plan: Plan) -> None:

@@ -28,8 +28,8 @@ DRIVER = "OME-Zarr"
 """Name of this reader in `source.drivers`, where it must be asked for."""
 METADATA = "zarr.json"
 """What a store says of itself."""
-LARGEST = 2**20
-"""Most bytes of it that are read to tell whose it is."""
+LARGEST = 2**24
+"""Most bytes of it that are read to tell whose it is: it may hold a position of every frame."""
 LENGTHS = {"micrometer": 1e-3, "millimeter": 1.0}
 """Millimetres of units."""
 

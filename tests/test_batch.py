@@ -16,6 +16,7 @@ from typing import Any
 import batch_openers
 import psutil
 import pytest
+import rasterio
 import runs
 from runs import Ran
 
@@ -28,6 +29,7 @@ from workflows.batch.options import BatchOptions, CheckOptions, ModelsOptions
 from workflows.batch.outcome import RunSummary
 from workflows.batch.run import Begun, Ended, Event, Tiled, run_batch
 from workflows.batch.state import holding
+from workflows.job import ModelOptions
 
 LOOSE = CheckOptions(bias=1.0, consistency=10.0)
 """Noise on small images is no picture: means and residuals say nothing."""
@@ -97,6 +99,16 @@ def test_a_changed_scene_model_or_option_makes_a_new_product(tmp_path: Path) -> 
     compressed = replace(other, output=replace(batch.output, compress="deflate"))
     assert set(statuses(run_batch(compressed)).values()) == {"done"}
     assert set(statuses(run_batch(compressed)).values()) == {"skipped"}
+
+
+def test_models_without_weights_have_the_scale_that_is_asked_for(tmp_path: Path) -> None:
+    scene(tmp_path, "a.tif")
+    batch = replace(batch_of(tmp_path), models=ModelsOptions({"*": "nearest"}))
+    for asked, scale in ((None, 2), (3, 3)):
+        summary = run_batch(replace(batch, model=ModelOptions(scale=asked)))
+        assert statuses(summary) == {"a.tif": "done"}
+        with rasterio.open(image_of(tmp_path, "a")) as image:
+            assert image.height == 60 * scale
 
 
 def test_scenes_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:

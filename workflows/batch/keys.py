@@ -81,6 +81,7 @@ def recipe_of(batch: Batch) -> str:
             "rules": list(batch.models.rules.items()),
             "product": [chosen.product, chosen.format],
             "precision": [batch.model.precision, batch.model.consistency],
+            "scale": batch.model.scale,
             **{
                 name: to_json(getattr(batch, name))
                 for name in ("scenes", "radiometry", "output", "checks")

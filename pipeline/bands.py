@@ -14,12 +14,10 @@ from collections.abc import Callable, Sequence
 
 from pipeline.errors import PlanError
 from pipeline.kernel import Upscaler
-from pipeline.profile import Band, Profile
+from pipeline.profile import COLOURS, Band, Profile
 
 NUMBERED = re.compile(r"(?<![a-z0-9])B(\d{1,2}A?)(?![a-z0-9])", re.IGNORECASE)
 """A band of a satellite's sensor, wherever it stands in a name."""
-COLOURS = ("red", "green", "blue")
-"""Colour interpretations that are names where the network's bands have such names."""
 
 
 def check_bands(

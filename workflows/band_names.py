@@ -6,12 +6,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.profile import Profile
+from pipeline.profile import COLOURS, Profile
 
 NUMBERED = re.compile(r"(?<![A-Za-z0-9])(B\d{1,2}A?)(?![A-Za-z0-9])", re.IGNORECASE)
 """B02, B8A, B4 in 'T31TDH_20180101T105441_B02_10m', 'SR_B4' or 'B2, central wavelength 490 nm'."""
-COLOURS = ("red", "green", "blue")
-"""Colour interpretations that are names."""
 
 
 def band_names(profile: Profile) -> tuple[str, ...]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import SourceError
-from workflows.band_names import COLOURS, band_names, same_band, select_bands
+from pipeline.profile import COLOURS
+from workflows.band_names import band_names, same_band, select_bands
 from workflows.data_options import Channels, DataOptions
 from workflows.find_sources import Found, Skip, first_of, narrow, without_folders
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.dicom.files import PREAMBLE, is_dicomdir
+from pipeline.dicom.files import is_dicomdir
+from pipeline.dicom.headers import PREAMBLE
 from pipeline.errors import SourceError
 from pipeline.options import SourceOptions
 from pipeline.profile import Profile

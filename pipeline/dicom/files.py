@@ -10,11 +10,10 @@ from itertools import islice
 from pathlib import Path
 
 from pipeline.dicom.dicomdir import Listed, locate, read_dicomdir
+from pipeline.dicom.headers import PREAMBLE
 from pipeline.dicom.privacy import called
 from pipeline.errors import SourceError
 
-PREAMBLE = 128
-"""Bytes before the four that say what a file is. DICOM PS3.10, section 7.1."""
 DIRECTORY = re.compile(rb"1\.2\.840\.10008\.1\.3\.10(?![0-9.])")
 """SOP class of a DICOMDIR. DICOM PS3.4, annex I.4."""
 LOOKED_AT = 10_000

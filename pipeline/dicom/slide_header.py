@@ -19,8 +19,6 @@ from pipeline.errors import SourceError
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-SLIDE_CLASS = "1.2.840.10008.5.1.4.1.1.77.1.6"
-"""VL Whole Slide Microscopy Image Storage."""
 MOST_MATRICES = 4096
 """Optical paths times focal planes of a slide; real ones have a few dozen."""
 FRAMES = 0x52009230

@@ -19,7 +19,7 @@ from pipeline.dicom.slide import Slide, open_slide
 from pipeline.dicom.stored import Stored
 from pipeline.errors import SourceError
 from pipeline.options import SourceOptions
-from pipeline.profile import Band, Profile
+from pipeline.profile import COLOURS, Band, Profile
 from pipeline.radiometry import Mask, Pixels
 from pipeline.sources.dicom import tags_of
 from pipeline.sources.identity import identify
@@ -32,8 +32,6 @@ TOLD = (
     *("PhotometricInterpretation", "flags"),
 )
 """Tags of a series that hold for a slide too."""
-COLOURS = ("red", "green", "blue")
-"""Bands of a slide that is seen by eye; one of fluorescence has a grey one."""
 
 
 def claims(uri: str) -> bool:
@@ -151,7 +149,7 @@ def _profile(
 
 
 def _bands(stored: Stored, options: SourceOptions) -> tuple[Band, ...]:
-    """The selected bands; raises SourceError for one that is not there."""
+    """The selected bands, of fluorescence a grey one; raises SourceError for one not there."""
     colours = COLOURS if stored.bands == len(COLOURS) else ("gray",)
     numbers = options.bands or tuple(range(1, len(colours) + 1))
     for number in numbers:

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import time
+import tracemalloc
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import Dataset, dcmread
 
+from pipeline.dicom import instances
 from pipeline.dicom import series as series_module
 from pipeline.dicom.dicomdir import Listed, locate
 from pipeline.dicom.files import find_files, holds_dicom, is_dicom
-from pipeline.dicom.instances import Instance
+from pipeline.dicom.instances import Instance, read_instance
 from pipeline.dicom.order import in_order
 from pipeline.dicom.privacy import called, forget_phi, hush
 from pipeline.dicom.series import find_series, open_series, parted, search
 from pipeline.dicom.uids import opaque
 from pipeline.errors import ChangedError, SourceError
+from pipeline.options import SourceOptions
+from pipeline.sources import open_source
 
 PIXELS = np.arange(64, dtype="int16").reshape(8, 8)
 AXIAL = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]
@@ -582,3 +586,45 @@ def test_series_of_one_hundred_slices_from_write_series(tmp_path: Path) -> None:
     (found,) = find_series(tmp_path / "ct")
     assert found.paths == tuple(map(str, paths))
     assert found.size == "100 x 64 x 64"
+
+
+@pytest.mark.parametrize("rle", [False, True])
+@pytest.mark.parametrize("frames", [3, 60_000_000, 2_000_000_000])
+def test_frames_that_a_file_only_claims_cost_its_series_and_no_memory(
+    tmp_path: Path, rle: bool, frames: int
+) -> None:
+    claiming = dcmread(write(tmp_path / "a", 1, rle=rle))
+    claiming.NumberOfFrames = frames
+    claiming.save_as(tmp_path / "a")
+    write(tmp_path / "b", 1, SeriesInstanceUID="1.2.3.3", SOPInstanceUID="1.2.3.3.1")
+    enhanced(
+        tmp_path / "c",
+        [0.0, 1.0],
+        SeriesInstanceUID="1.2.3.4",
+        SOPInstanceUID="1.2.3.4.1",
+        NumberOfFrames=frames,
+    )
+    tracemalloc.start()
+    found = find_series(tmp_path)
+    slots = [len(one.slots) for one in found]
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 32 * 2**20
+    assert max(slots) <= 1000
+    assert sorted(bool(one.first.broken) for one in found) == [False, True, True]
+    for one in found:
+        if one.first.broken:
+            with pytest.raises(SourceError, match=r"frames|cut off") as told:
+                open_source(f"{tmp_path}#{one.id}", SourceOptions())
+            assert len(str(told.value).splitlines()) == 1
+
+
+def test_more_frames_than_are_read_are_refused_though_they_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instances, "MOST_FRAMES", 3)
+    for name, frames in (("a", 3), ("b", 4)):
+        path = tmp_path / name
+        write(path, 1, pixels=np.zeros((frames, 8, 8), np.int16), NumberOfFrames=frames)
+    assert read_instance(str(tmp_path / "a")).broken is None
+    assert "claims 4 frames" in str(read_instance(str(tmp_path / "b")).broken)

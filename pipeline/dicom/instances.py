@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.dicom.frames import Frames
@@ -30,6 +31,10 @@ SHARED = "SharedFunctionalGroupsSequence"
 """What holds for all frames of enhanced images."""
 EACH = "PerFrameFunctionalGroupsSequence"
 """What differs from frame to frame."""
+MOST_FRAMES = 2**20
+"""Frames of one file, slides aside: each has a place in memory, and zeros compress well."""
+LEAST_FRAME = 8
+"""Bytes that any compressed frame takes: a tag and a length. DICOM PS3.5, section A.4."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +92,11 @@ def read_instance(path: str) -> Instance:
 
 
 def _instance(path: str, header: Dataset, frames: Frames) -> Instance:
-    stored = frames.stored
-    kind = _kind(header, stored)
-    planes = () if kind == "slide" else planes_of(header, stored.frames)
+    kind = _kind(header, frames.stored)
     spacing, doubt = _spacing(header, kind)
     broken, excess = (None, False) if kind == "slide" else _completeness(path, frames)
+    stored = frames.stored if broken is None else _with_room(frames.stored, os.stat(path).st_size)
+    planes = () if kind == "slide" else planes_of(header, stored.frames)
     return Instance(
         path=path,
         uid=text(header, "SOPInstanceUID"),
@@ -195,10 +200,18 @@ def pair(values: tuple[float, ...]) -> tuple[float, float] | None:
 
 def _completeness(path: str, frames: Frames) -> tuple[str | None, bool]:
     """(why not all frames are there, whether there are more than there should be)."""
+    claimed = frames.stored.frames
+    if claimed > MOST_FRAMES:
+        return f"claims {claimed} frames; {MOST_FRAMES} a file are the limit", False
     try:
         return None, bool(frames.check())
     except SourceError as error:
         return forget_phi(error, path).message, False
+
+
+def _with_room(stored: Stored, size: int) -> Stored:
+    """Pixels of no more frames than a broken file has room for: nothing is made for the others."""
+    return replace(stored, frames=max(1, min(stored.frames, MOST_FRAMES, size // LEAST_FRAME)))
 
 
 def _kind(header: Dataset, stored: Stored) -> Kind:

@@ -108,6 +108,11 @@ class Profile:
         return self.driver == "DICOM"
 
     @property
+    def slide(self) -> bool:
+        """Whether it is a slide of a microscope."""
+        return self.medical and self.tags.get(self.driver, {}).get("kind") == "slide"
+
+    @property
     def label(self) -> str:
         """What reports and pictures call it: its path, or an id that says nothing of a patient."""
         if not self.medical:

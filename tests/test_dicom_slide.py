@@ -44,7 +44,7 @@ from pipeline.dicom.elements import elements, items
 from pipeline.dicom.frames import Frames
 from pipeline.dicom.geometry import corners
 from pipeline.dicom.slide_header import Focus, read_sheet
-from pipeline.errors import PlanError, SourceError
+from pipeline.errors import ConfigError, PlanError, SourceError
 from pipeline.options import (
     ClusterOptions,
     OutputOptions,
@@ -54,6 +54,7 @@ from pipeline.options import (
 )
 from pipeline.pyramid import halve
 from pipeline.radiometry import replicate
+from pipeline.sinks import sink_for
 from pipeline.sinks import slide as sink
 from pipeline.sources import Source, open_source
 from pipeline.tiling import Window
@@ -215,6 +216,15 @@ def test_the_finest_level_is_taken_and_never_a_label(shared: Path) -> None:
     assert profile.shape == (3, 2967, 2220)
     assert profile.dtype == "uint8"
     assert len(profile.files) == 1
+
+
+@pytest.mark.parametrize("name", ["out.dcm", "out.tif"])
+def test_a_target_of_one_file_is_refused_with_what_a_slide_can_be(
+    written: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    profile = opened(written["one file"]).profile
+    with pytest.raises(ConfigError, match=r"several files or a store; use a directory or \.zarr"):
+        sink_for(tmp_path / name, profile)
 
 
 def test_a_label_alone_is_refused(shared: Path, tmp_path: Path) -> None:
@@ -971,7 +981,7 @@ def test_an_output_is_replaced_whole_and_nothing_else_is(
 
 
 def test_what_a_slide_cannot_hold_is_refused(scanned: Path, tmp_path: Path) -> None:
-    with pytest.raises(PlanError, match="among the files of the source"):
+    with pytest.raises(ConfigError, match="lies in the input's folder"):
         story.upscale(make_job(scanned, scanned / "out"))
     with pytest.raises(PlanError, match="leave out --bands"):
         story.upscale(make_job(scanned, tmp_path / "out", input=SourceOptions(bands=(1,))))

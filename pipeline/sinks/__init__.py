@@ -69,6 +69,10 @@ def sink_for(target: Path, profile: Profile) -> tuple[str, Sink]:
         sink = load_sink(name)
         if sink.claims(target, profile):
             return name, sink
+    if profile.slide:
+        raise ConfigError(
+            "a slide goes into several files or a store; use a directory or .zarr", uri=str(target)
+        )
     formats = "a directory, .dcm or .zarr for DICOM" if profile.medical else ".tif, .zarr or .png"
     raise ConfigError(
         f"no output format has the suffix '{target.suffix}'; use {formats}", uri=str(target)

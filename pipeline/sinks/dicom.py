@@ -44,8 +44,7 @@ RECORD = "instances.jsonl"
 
 def claims(target: Path, profile: Profile) -> bool:
     """Whether a directory or one file is asked for, of an image that is no slide."""
-    slide = profile.tags.get(profile.driver, {}).get("kind") == "slide"
-    return profile.medical and not slide and target.suffix.lower() in ("", ".dcm")
+    return profile.medical and not profile.slide and target.suffix.lower() in ("", ".dcm")
 
 
 def check(plan: Plan, target: Path) -> None:

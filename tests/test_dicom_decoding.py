@@ -54,11 +54,12 @@ def frames_of(path: Path) -> Frames:
 
 
 def pydicoms(path: Path) -> Pixels:
-    """(frame, band, y, x) as pydicom's own decoders have it, palettes expanded."""
+    """(frame, band, y, x) as pydicom's own decoders have it, palettes expanded to 8 bits."""
     pixels = pixel_array(path)
     header = dcmread(path)
     if header.PhotometricInterpretation == "PALETTE COLOR":
         pixels = apply_color_lut(pixels, header)
+        pixels = (pixels >> 8 * (pixels.itemsize - 1)).astype(np.uint8)
     colour = pixels.ndim > 2 and pixels.shape[-1] == 3
     pixels = np.moveaxis(pixels, -1, -3) if colour else pixels[..., None, :, :]
     return pixels if pixels.ndim == 4 else pixels[None]
@@ -363,8 +364,29 @@ def test_palettes_become_rgb_as_in_pydicom(tmp_path: Path) -> None:
         )
         frames = frames_of(path)
         expected = apply_color_lut(indices, dcmread(path))
-        assert (frames.stored.bands, frames.stored.limits) == (3, (0, 2**depth - 1))
+        assert (frames.stored.bands, frames.stored.dtype) == (3, "uint8")
+        assert (frames.stored.limits, frames.stored.bits) == ((0, 255), 8)
+        expected = (expected >> (depth - 8)).astype(np.uint8)
         np.testing.assert_array_equal(frames.read(0), np.moveaxis(expected, 2, 0))
+
+
+@pytest.mark.parametrize("factor", [1, 256, 257])
+def test_however_8_bits_were_made_16_a_palette_gives_them_back(tmp_path: Path, factor: int) -> None:
+    indices = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    table = (np.arange(256) * factor).astype("<u2").tobytes()
+    attributes = {
+        f"{name}PaletteColorLookupTable{part}": value
+        for name in ("Red", "Green", "Blue")
+        for part, value in (("Descriptor", [256, 0, 16]), ("Data", table))
+    }
+    path = write_native(
+        tmp_path / "a.dcm",
+        indices.tobytes(),
+        indices,
+        PhotometricInterpretation="PALETTE COLOR",
+        **attributes,
+    )
+    np.testing.assert_array_equal(frames_of(path).read(0), np.stack([indices] * 3))
 
 
 def test_segmented_palettes_become_rgb_as_in_pydicom(tmp_path: Path) -> None:

@@ -316,6 +316,39 @@ def test_what_does_not_fit_is_refused_before_a_tile_runs(
     refused(one, tmp_path / "out", "write to .zarr", syntax="rle")
 
 
+@pytest.mark.parametrize("kind", ["text", "original", "empty", "link to ours", "link to nothing"])
+def test_only_a_file_of_ours_is_replaced(tmp_path: Path, kind: str) -> None:
+    source, target = write_ultrasound(tmp_path / "us.dcm"), tmp_path / "out.dcm"
+    (ours,) = replicated(source, tmp_path / "ours.dcm")
+    if kind == "original":
+        shutil.copy(source, target)
+    elif kind.startswith("link"):
+        target.symlink_to(ours if kind == "link to ours" else tmp_path / "nowhere")
+    else:
+        target.write_text("Dear colleague" if kind == "text" else "")
+    before = target.read_bytes() if target.exists() else None
+    refused(source, target, "is no DICOM output and will not be replaced")
+    assert (target.read_bytes() if target.exists() else None) == before
+    shutil.copy(ours, tmp_path / "again.dcm")
+    dicom.check(make_plan(source, tmp_path / "again.dcm"), tmp_path / "again.dcm")
+
+
+def test_a_palette_of_16_bits_is_8_bits_in_plan_check_and_output(
+    shared: Path, tmp_path: Path
+) -> None:
+    source = shared / "data/dicom/pydicom/test_files/examples_palette.dcm"
+    profile = open_source(str(source), SourceOptions(spacing="warn")).profile
+    assert (profile.dtype, profile.bits, profile.limits) == ("uint8", None, (0, 255))
+    assert profile.saturated is None
+    (found,) = replicated(source, tmp_path / "out.dcm")
+    window = Window(0, 0, profile.height, profile.width)
+    read = open_source(str(source), SourceOptions(spacing="warn")).read(window)
+    expected = replicate(read, scale=2)
+    np.testing.assert_array_equal(np.moveaxis(pixel_array(found), 2, 0), expected)
+    plan = make_plan(source, tmp_path / "new.dcm")
+    assert {fate.item: fate.note for fate in dicom.fates(plan)}["data type and bits"] == "uint8"
+
+
 def test_all_bands_are_kept_or_none(tmp_path: Path) -> None:
     source = write_ultrasound(tmp_path / "us.dcm")
     plan = make_plan(source, tmp_path / "out")

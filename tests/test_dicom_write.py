@@ -20,11 +20,9 @@ from pipeline.dicom import write
 from pipeline.dicom.encode import (
     UIDS,
     Syntax,
-    as_written,
     check_syntax,
     encode_frame,
     photometric,
-    written,
 )
 from pipeline.dicom.headers import quiet
 from pipeline.dicom.stored import Stored
@@ -303,12 +301,3 @@ def test_an_attribute_that_cannot_be_written_is_not_quoted(tmp_path: Path) -> No
         write_instance(tmp_path / "a.dcm", dataset, [], syntax="rle", number=0)
     assert "Secret" not in str(caught.value)
     assert caught.value.__suppress_context__
-
-
-def test_colours_of_a_palette_of_16_bits_are_written_with_8() -> None:
-    stored = describe("uint16", 8, 3, palette=True)
-    assert (written(stored).dtype, written(stored).limits) == ("uint8", (0, 255))
-    values = np.array([0, 128, 129, 257, 65535], np.uint16)
-    assert as_written(values, stored).tolist() == [0, 0, 1, 1, 255]
-    plain = describe("uint8", 8, 3)
-    assert written(plain) is plain

@@ -32,7 +32,7 @@ class Palette:
     first: int
     """Index of the first colour."""
     colours: NDArray[np.generic]
-    """(3, entry) uint8 or uint16."""
+    """(3, entry) uint8."""
 
     def expand(self, indices: Pixels) -> Pixels:
         """(1, y, x) indices -> (3, y, x) colours; those beyond the ends take the end's colour."""
@@ -43,15 +43,19 @@ class Palette:
 
 
 def read_palette(header: Dataset) -> Palette:
-    """The palette of a header; raises SourceError. DICOM PS3.3, sections C.7.6.3.1.5 and C.7.9."""
+    """The palette of a header; raises SourceError. DICOM PS3.3, sections C.7.6.3.1.5 and C.7.9.
+
+    Of colours of 16 bits the upper 8 are kept, as screens show them: no class but secondary capture
+    may be written with more. They are right however the 8 bits were made 16, by zeros or twice.
+    """
     entries, first, depth = (int(value) for value in header.RedPaletteColorLookupTableDescriptor)
     entries = entries % 2**16 or 2**16
     big = str(header.file_meta.TransferSyntaxUID) == BIG_ENDIAN
     channels = [_channel(header, name, entries, depth, big=big) for name in CHANNELS]
     colours = np.stack(channels)
-    if depth == 8 and colours.max() < 256:  # 8 bits of each 16
-        colours = colours.astype(np.uint8)
-    return Palette(first, colours)
+    if colours.max() > 255:
+        colours = colours >> 8
+    return Palette(first, colours.astype(np.uint8))
 
 
 def _channel(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from pipeline.dicom.cleaned import clean
-from pipeline.dicom.encode import Syntax, bits, photometric
+from pipeline.dicom.encode import Syntax, photometric
 from pipeline.dicom.headers import damages, quiet
 from pipeline.dicom.lossy import keep_loss
 from pipeline.dicom.references import EQUIPMENT, append, code
@@ -219,7 +219,7 @@ def _pixels(found: Dataset, derivation: Derivation, stored: Stored) -> None:
     if stored.floating:
         return
     found.BitsAllocated = 8 * np.dtype(stored.dtype).itemsize
-    found.BitsStored = bits(stored)
+    found.BitsStored = stored.bits
     found.HighBit = found.BitsStored - 1
     if stored.bands != stored.samples:
         _expand(found)

@@ -11,7 +11,6 @@ jpeg          JPEG baseline, 8 bits              YBR_FULL_422     no
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import imagecodecs
@@ -71,7 +70,7 @@ def encode_frame(pixels: Pixels, syntax: Syntax, stored: Stored) -> bytes:
 
 def check_syntax(syntax: Syntax, stored: Stored) -> None:
     """Raise PlanError if a syntax cannot hold such pixels."""
-    kind, depth = np.dtype(stored.dtype).kind, bits(stored)
+    kind, depth = np.dtype(stored.dtype).kind, stored.bits
     if syntax != "uncompressed" and kind == "f":
         raise PlanError(
             f"pixels of {stored.dtype} can be written uncompressed only; leave out --syntax "
@@ -87,29 +86,6 @@ def check_syntax(syntax: Syntax, stored: Stored) -> None:
             f"JPEG holds unsigned samples of 8 bits, these are {stored.dtype} of {depth}; use "
             "--syntax jpeg2000 or another lossless one"
         )
-
-
-def bits(stored: Stored) -> int:
-    """Bits a sample that is written: those in use, or all where a palette was expanded."""
-    whole = 8 * int(np.dtype(stored.dtype).itemsize)
-    return whole if stored.bands != stored.samples else min(stored.bits_stored, whole)
-
-
-def written(stored: Stored) -> Stored:
-    """The pixels as they are written: colours of a palette of 16 bits have 8, as all screens show.
-
-    No class but secondary capture allows more. DICOM PS3.3, section C.7.6.3.1.5.
-    """
-    if stored.bands == stored.samples or stored.dtype == "uint8":
-        return stored
-    return replace(stored, dtype="uint8", limits=(0, 255))
-
-
-def as_written(pixels: Pixels, stored: Stored) -> Pixels:
-    """Pixels of the type of `stored.dtype` as those of `written(stored)`."""
-    if written(stored) is stored:
-        return pixels
-    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def photometric(syntax: Syntax, stored: Stored) -> str:
@@ -147,7 +123,7 @@ def _jpeg2000(pixels: Pixels, stored: Stored) -> bytes:
             codecformat="j2k",
             reversible=True,
             mct=pixels.ndim == 3,
-            bitspersample=bits(stored),
+            bitspersample=stored.bits,
         )
     )
 
@@ -157,7 +133,7 @@ def _htj2k(pixels: Pixels, stored: Stored) -> bytes:
 
     Unsigned samples are shifted by half their range first, as the standard has it done to them.
     """
-    depth, whole = bits(stored), 8 * pixels.dtype.itemsize
+    depth, whole = stored.bits, 8 * pixels.dtype.itemsize
     if depth == whole:
         return bytes(imagecodecs.htj2k_encode(pixels, reversible=True))
     signed = pixels.dtype.kind == "i"

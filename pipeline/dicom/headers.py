@@ -89,6 +89,13 @@ def read_header(path: str | Path) -> Dataset:
     return header
 
 
+def read_meta(path: str | Path) -> FileMetaDataset:
+    """What a file says of itself as a file; raises SourceError."""
+    with damage(path, "cannot be read as DICOM"), _open(path) as file, quiet():
+        _preamble(file)
+        return _meta(Guarded(file, size=fstat(file.fileno()).st_size, most=MOST_HEADER_BYTES))
+
+
 def find_pixels(path: str | Path) -> PixelElement:
     """Where the pixels of a file lie; raises SourceError where there are none."""
     with damage(path, "cannot be read as DICOM"), _open(path) as file, quiet():
@@ -139,14 +146,12 @@ def _parse(
     file: BinaryIO, *, tags: list[BaseTag | int] | None
 ) -> tuple[Dataset, PixelElement | None]:
     """Attributes (of `tags` only, where given) and the place of the pixels."""
-    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.dataset import FileDataset
     from pydicom.filereader import read_dataset
 
     preamble = _preamble(file)
     plain = Guarded(file, size=fstat(file.fileno()).st_size, most=MOST_HEADER_BYTES)
-    meta = FileMetaDataset(
-        read_dataset(plain, False, True, stop_when=_after_meta)  # type: ignore[arg-type]
-    )
+    meta = _meta(plain)
     syntax, start = _syntax(meta), None
     stream: Guarded = plain
     if syntax == DEFLATED:
@@ -167,6 +172,16 @@ def _parse(
     header = FileDataset("", data, preamble, meta, implicit, little)
     header.set_original_encoding(implicit, little, data.original_character_set)
     return header, found[0] if found else None
+
+
+def _meta(stream: Guarded) -> FileMetaDataset:
+    """The meta information, which begins here."""
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.filereader import read_dataset
+
+    return FileMetaDataset(
+        read_dataset(stream, False, True, stop_when=_after_meta)  # type: ignore[arg-type]
+    )
 
 
 @contextmanager

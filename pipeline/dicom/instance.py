@@ -11,7 +11,6 @@ from pipeline.dicom.deidentify import deidentify
 from pipeline.dicom.derived import Derivation, name_itself
 from pipeline.dicom.derived_classic import derive_classic
 from pipeline.dicom.derived_enhanced import derive_enhanced, is_enhanced
-from pipeline.dicom.encode import written
 from pipeline.dicom.headers import read_header
 from pipeline.dicom.privacy import forget_phi
 from pipeline.dicom.stored import Stored, describe
@@ -23,9 +22,9 @@ if TYPE_CHECKING:
 
 
 def derived_header(path: str, derivation: Derivation, *, anonymous: bool) -> tuple[Dataset, Stored]:
-    """(header, pixels as written) that follow from a file; raises SourceError and PlanError."""
+    """(header, pixels as read) that follow from a file; raises SourceError and PlanError."""
     header = read_header(path)
-    stored = written(describe(header))
+    stored = describe(header)
     name_itself(header)
     if anonymous:
         header = deidentify(header, private=bool(derivation.private))

@@ -93,6 +93,12 @@ class Stored:
         return 0, 2**self.bits_stored - 1
 
     @property
+    def bits(self) -> int:
+        """Bits a sample that is read: those in use, or all where a palette was expanded."""
+        whole = 8 * int(np.dtype(self.dtype).itemsize)
+        return whole if self.bands != self.samples else min(self.bits_stored, whole)
+
+    @property
     def sample_bytes(self) -> int:
         """Bytes of a stored sample."""
         return self.bits_allocated // 8

@@ -6,10 +6,12 @@ import os
 import re
 from pathlib import Path
 
-from pipeline.dicom.encode import Syntax, check_syntax, written
+from pipeline.dicom.encode import Syntax, check_syntax
+from pipeline.dicom.headers import read_meta
+from pipeline.dicom.instances import text
 from pipeline.dicom.series import Series
-from pipeline.dicom.write import NATIVE_LIMIT
-from pipeline.errors import PlanError
+from pipeline.dicom.write import IMPLEMENTATION_UID, NATIVE_LIMIT
+from pipeline.errors import PlanError, SourceError
 from pipeline.fate import Fate
 from pipeline.plan import Plan
 
@@ -27,7 +29,7 @@ def syntax_of(plan: Plan) -> Syntax:
 def check_plan(plan: Plan, series: Series, target: Path) -> None:
     """Raise PlanError for what DICOM cannot hold, or if `target` is of another kind."""
     _check_target(plan, series, target)
-    stored, name = written(series.stored), plan.profile.label
+    stored, name = series.stored, plan.profile.label
     if [band.number for band in plan.profile.bands] != list(range(1, stored.bands + 1)):
         raise PlanError("DICOM images keep all their bands; leave out --bands", uri=name)
     if syntax_of(plan) == "jpeg":
@@ -50,12 +52,27 @@ def _check_target(plan: Plan, series: Series, target: Path) -> None:
             )
         if target.is_dir():
             raise PlanError("is a directory; choose another name", uri=str(target))
+        if os.path.lexists(target) and not _is_derived(target):
+            raise PlanError(
+                "is no DICOM output and will not be replaced; move it away or choose another name",
+                uri=str(target),
+            )
     elif os.path.lexists(target) and not _is_ours(target):
         raise PlanError(
             "is no directory of DICOM outputs only and will not be replaced; move it away or "
             "choose another name",
             uri=str(target),
         )
+
+
+def _is_derived(target: Path) -> bool:
+    """Whether it is a file that we wrote, by its meta information."""
+    if target.is_symlink():
+        return False
+    try:
+        return text(read_meta(target), "ImplementationClassUID") == IMPLEMENTATION_UID
+    except SourceError:
+        return False
 
 
 def _is_ours(target: Path) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from isal import isal_zlib
 
-from pipeline.dicom.encode import as_written, encode_frame, written
+from pipeline.dicom.encode import encode_frame
 from pipeline.dicom.stored import Stored
 from pipeline.errors import DamagedStageError
 from pipeline.journal import Receipt, Staged
@@ -66,8 +66,7 @@ def encode_ahead(
     ahead = max(1, min(2 * threads, AHEAD_BYTES // (2 * size)))
 
     def encode(frame: int) -> bytes:
-        pixels = as_written(_join(stage, plan, receipts, frame), stored)
-        return encode_frame(pixels, syntax_of(plan), written(stored))
+        return encode_frame(_join(stage, plan, receipts, frame), syntax_of(plan), stored)
 
     with ThreadPoolExecutor(threads) as pool:
         numbers = iter(frames)

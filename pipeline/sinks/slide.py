@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from pipeline.dicom.derived import Derivation
 from pipeline.dicom.derived_slide import Extent, derive_level, derive_slide, divide, uneven_planes
-from pipeline.dicom.encode import Syntax, bits, check_syntax, encode_frame
+from pipeline.dicom.encode import Syntax, check_syntax, encode_frame
 from pipeline.dicom.pixel_data import after, before, framed
 from pipeline.dicom.series import parted
 from pipeline.dicom.slide import open_slide
@@ -60,8 +60,7 @@ LARGEST = 2**36
 
 def claims(target: Path, profile: Profile) -> bool:
     """Whether a directory is meant and the source is a slide."""
-    slide = profile.medical and profile.tags.get(profile.driver, {}).get("kind") == "slide"
-    return slide and not target.suffix
+    return profile.slide and not target.suffix
 
 
 def check(plan: Plan, target: Path) -> None:
@@ -192,7 +191,7 @@ def publish(stage: Path, plan: Plan, receipts: Mapping[int, Receipt], target: Pa
     syntax, taken = syntax_of(plan), placed(partial(_in_order, plan, tables))
     for one in instances:
         total = int(one.sizes.sum())
-        head = header(one.header, syntax) + before(one.sizes, syntax, bits=bits(_stored(plan)))
+        head = header(one.header, syntax) + before(one.sizes, syntax, bits=_stored(plan).bits)
         assemble(
             stage,
             output / one.name,

@@ -149,7 +149,7 @@ def make_profile(uri: str, series: Series, options: SourceOptions) -> Profile:
         mask=nodata is None and padding != {None},
         saturated=_ceiling(stored),
         tags={DRIVER: tags_of(series)},
-        bits=stored.bits_stored if stored.bits_stored < whole else None,
+        bits=stored.bits if stored.bits < whole else None,
         block=(1 if native else stored.rows, stored.columns),
         frames=len(series.slots),
         limits=stored.limits,
@@ -247,4 +247,4 @@ def _range(padding: set[tuple[float, float] | None]) -> tuple[float, float] | No
 
 def _ceiling(stored: Stored) -> float | None:
     """The largest value of the bits that are used, where they are more than 8."""
-    return float(stored.limits[1]) if stored.limits and stored.bits_stored > 8 else None
+    return float(stored.limits[1]) if stored.limits and stored.bits > 8 else None

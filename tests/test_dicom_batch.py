@@ -78,6 +78,8 @@ def test_damage_is_a_scene_that_fails_and_costs_no_other(tmp_path: Path) -> None
     with pytest.raises(SceneError, match=r"^dicom-\w{12}: holds DICOM that cannot be used") as told:
         open_scene(broken[0], ALL, tmp_path)
     assert "DOE" not in str(told.value)
+    message = broken[0].hide(str(told.value))
+    assert message.startswith("holds DICOM"), "told behind its label, which is not told twice"
 
 
 def test_reports_beside_images_are_no_damage(tmp_path: Path) -> None:

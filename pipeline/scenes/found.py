@@ -36,10 +36,10 @@ class Found:
         return self.label or str(self.path.relative_to(inbox))
 
     def hide(self, text: str) -> str:
-        """A text without what may not be said of it."""
+        """A text that is told behind its name, without it and what may not be said of it."""
         if not self.label:
             return text
         paths = sorted({self.path, self.path.parent, *self.files}, key=lambda p: -len(str(p)))
         for path in paths:
             text = text.replace(str(path), self.label)
-        return text
+        return text.removeprefix(f"{self.label}: ")

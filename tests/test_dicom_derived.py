@@ -508,6 +508,27 @@ def test_shutters_and_collimators_leave_the_same_free(tmp_path: Path, scale: int
     assert max(found.VerticesOfThePolygonalShutter) <= max(found.Rows, found.Columns)
 
 
+@pytest.mark.parametrize("scale", [2, 3])
+def test_regions_that_were_exposed_by_go_with_the_pixels(scale: int) -> None:
+    rectangle = {"LeftVertical": 3, "RightVertical": 8, "UpperHorizontal": 1, "LowerHorizontal": 2}
+    inner, outer = Dataset(), Dataset()
+    for side, place in rectangle.items():
+        setattr(inner, f"ExposureControlSensingRegion{side}Edge", place)
+    inner.CenterOfCircularExposureControlSensingRegion = [4, 5]
+    inner.RadiusOfCircularExposureControlSensingRegion = 3
+    inner.VerticesOfThePolygonalExposureControlSensingRegion = [1, 1, 1, 6, 5, 6]
+    outer.ExposureControlSensingRegionsSequence = [inner]
+    finer.refine(outer, scale)
+    edges = [int(inner[f"ExposureControlSensingRegion{side}Edge"].value) for side in rectangle]
+    assert edges == [2 * scale + 1, 8 * scale, 1, 2 * scale]
+    middle = 1 + (scale - 1) // 2
+    centre = [3 * scale + middle, 4 * scale + middle]
+    assert list(inner.CenterOfCircularExposureControlSensingRegion) == centre
+    assert inner.RadiusOfCircularExposureControlSensingRegion == 3 * scale
+    corners = [(one - 1) * scale + middle for one in (1, 1, 1, 6, 5, 6)]
+    assert list(inner.VerticesOfThePolygonalExposureControlSensingRegion) == corners
+
+
 def overlay_of(dataset: Dataset) -> np.ndarray:
     rows, columns = dataset[0x60000010].value, dataset[0x60000011].value
     bits = np.unpackbits(np.frombuffer(dataset[0x60003000].value, np.uint8), bitorder="little")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.dicom.deidentify import deidentify
 from pipeline.dicom.derived import LONGEST_TEXT, Derivation, derive, image_type
-from pipeline.dicom.geometry import LONGEST, affine, decimal_string
+from pipeline.dicom.geometry import LONGEST, affine, decimal_string, fine_spacing
 from pipeline.dicom.headers import DAMAGE, quiet
 from pipeline.dicom.instances import SHARED, first, items, numbers
 from pipeline.dicom.lossy import JPEG, add_loss
@@ -193,7 +193,7 @@ def _place(found: Dataset, slide: Slide, scale: int, level: int) -> None:
     if slide.spacing is None:
         return
     measures = found.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
-    measures.PixelSpacing = [_doubled(size / scale, level) for size in slide.spacing]
+    measures.PixelSpacing = [_doubled(size, level) for size in fine_spacing(slide.spacing, scale)]
     origin = first(found, "TotalPixelMatrixOriginSequence")
     turn = numbers(found, "ImageOrientationSlide")
     if origin is None or len(turn) != 6:

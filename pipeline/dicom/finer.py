@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.dicom.geometry import decimal_string, fine_position
+from pipeline.dicom.geometry import decimal_string, fine_position, fine_spacing
 from pipeline.dicom.instances import EACH, MEASURES, SHARED, first, numbers
 
 if TYPE_CHECKING:
@@ -30,22 +30,20 @@ PLACES = (
 """The place of the first pixel, the directions, and where enhanced images keep these."""
 UNTOUCHED = ("OriginalAttributesSequence", "ModifiedAttributesSequence")
 """What tells of the past."""
+REGIONS = ("Shutter", "Collimator", "ExposureControlSensingRegion")
+"""What is a rectangle, a circle or a polygon of pixels, counted from 1. DICOM PS3.3, sections
+C.7.6.11, C.8.7.3 and C.8.19.6.3."""
 FIRST_EDGES = tuple(
-    f"{what}{side}"
-    for what in ("Shutter", "Collimator")
-    for side in ("LeftVerticalEdge", "UpperHorizontalEdge")
+    f"{what}{side}" for what in REGIONS for side in ("LeftVerticalEdge", "UpperHorizontalEdge")
 )
 LAST_EDGES = tuple(
-    f"{what}{side}"
-    for what in ("Shutter", "Collimator")
-    for side in ("RightVerticalEdge", "LowerHorizontalEdge")
+    f"{what}{side}" for what in REGIONS for side in ("RightVerticalEdge", "LowerHorizontalEdge")
 )
-POINTS = (
-    *("CenterOfCircularShutter", "VerticesOfThePolygonalShutter"),
-    *("CenterOfCircularCollimator", "VerticesOfThePolygonalCollimator"),
+POINTS = tuple(
+    f"{point}{what}" for what in REGIONS for point in ("CenterOfCircular", "VerticesOfThePolygonal")
 )
-LENGTHS = ("RadiusOfCircularShutter", "RadiusOfCircularCollimator", "MaskSubPixelShift")
-"""Shutters and collimators, from 1; lengths in pixels. DICOM PS3.3, C.7.6.11 and C.8.7.3."""
+LENGTHS = (*(f"RadiusOfCircular{what}" for what in REGIONS), "MaskSubPixelShift")
+"""In pixels."""
 REGION_POINTS = (
     *("DopplerSampleVolumeXPosition", "DopplerSampleVolumeYPosition"),
     *("TMLinePositionX0", "TMLinePositionY0", "TMLinePositionX1", "TMLinePositionY1"),
@@ -70,7 +68,8 @@ def refine(
         refine(item, scale, spacing=spacing, directions=directions)
     _move(dataset, scale, spacing, directions)
     for name in SPACINGS:
-        _change(dataset, name, lambda value: value / scale)
+        if found := numbers(dataset, name):
+            _set(dataset, name, fine_spacing(found, scale))
     _edges(dataset, scale)
     if "RegionLocationMinX0" in dataset:
         _region(dataset, scale)
@@ -102,7 +101,7 @@ def _move(
 
 
 def _edges(dataset: Dataset, scale: int) -> None:
-    """Shutters and collimators: what they leave free stays the same."""
+    """Shutters, collimators and regions that were measured: what they take in stays the same."""
     for name in FIRST_EDGES:
         _change(dataset, name, lambda value: (value - 1) * scale + 1)
     for name in LAST_EDGES:

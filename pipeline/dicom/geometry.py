@@ -59,10 +59,9 @@ def normal(orientation: Sequence[float]) -> Vector:
     return np.asarray(across / length, np.float64)
 
 
-def fine_spacing(spacing: Sequence[float], scale: int) -> tuple[float, float]:
+def fine_spacing(spacing: Sequence[float], scale: int) -> tuple[float, ...]:
     """(between rows, between columns) of pixels `scale` times finer."""
-    down, right = spacing
-    return down / scale, right / scale
+    return tuple(size / scale for size in spacing)
 
 
 def fine_position(

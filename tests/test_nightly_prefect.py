@@ -280,12 +280,19 @@ class Server:
     environment: dict[str, str]
 
     def ask(self, path: str, **body: object) -> Any:
-        """POST to its API; the answer."""
+        """POST to its API; the answer. A server whose database is busy is asked again."""
         request = urllib.request.Request(
             f"{self.url}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-            return json.load(answer)
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                if error.code != 503 or time.monotonic() > until:
+                    raise
+            time.sleep(1)
 
     def is_healthy(self) -> bool:
         try:

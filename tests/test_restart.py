@@ -140,7 +140,7 @@ def test_a_killed_worker_does_not_stop_the_run(
     victims = []
 
     def kill_one(event: Event) -> None:
-        if isinstance(event, Progress) and event.done == 4:
+        if isinstance(event, Progress) and event.done >= 4 and not victims:
             living = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
             workers = [p for p in living if "spawn_main" in str(p.cmdline())]
             victims.append(workers[0])
@@ -337,7 +337,7 @@ def test_a_source_truncated_while_it_is_read_is_one_clear_error(
 
     def truncate(event: Event) -> None:
         begun = isinstance(event, Started) and after == 0
-        if begun or (isinstance(event, Progress) and event.done == after):
+        if begun or (isinstance(event, Progress) and event.done >= after > 0):
             os.truncate(source, source.stat().st_size // 3)
 
     with pytest.raises(SourceError) as caught:

@@ -31,7 +31,7 @@ from workflows.bench_gpu import Row
 from workflows.bench_turns import take_turns
 from workflows.sample import Scene, generate
 
-SCENES, SIDE = 8, 2000
+SCENES, SIDE = 8, 4000
 """A batch: so many scenes of so many pixels a side."""
 WORKS, TILES = 200, 100_000
 """Scenes and tiles that are empty."""

@@ -355,6 +355,13 @@ def test_a_series_keeps_its_corners_in_the_eyes_of_simpleitk(
         np.testing.assert_allclose(ours[:3], theirs, atol=1e-6)
 
 
+def test_a_slide_of_several_planes_is_refused(tmp_path: Path) -> None:
+    one = profile(tmp_path / "slide", (4, 3, 8, 8), {"kind": "slide"}, "uint8")
+    job = Job(tmp_path, one, texture(4, 3, 16, 16, dtype="uint8"))
+    with pytest.raises(PlanError, match=r"4 optical paths or focal planes.*name a directory"):
+        sink.check(job.plan, job.target)
+
+
 def test_a_slide_keeps_its_place_and_size(
     espcn: Callable[..., Ran], shared: Path, tmp_path: Path
 ) -> None:

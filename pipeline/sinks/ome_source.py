@@ -45,6 +45,7 @@ def place_of(plan: Plan) -> Place:
 def check_place(plan: Plan) -> None:
     """Raise PlanError for frames that no single place is that of; raises SourceError."""
     if is_slide(plan.profile):
+        _check_planes(plan)
         return
     series = open_series(plan.source.uri)
     turns = [plane.orientation for plane in series.planes if plane is not None]
@@ -57,6 +58,17 @@ def check_place(plan: Plan) -> None:
         raise PlanError(
             f"has frames of different {' and '.join(odd)}, where OME-Zarr has one for all of them; "
             "write DICOM, which tells them frame by frame: name a directory or a file .dcm",
+            uri=plan.profile.label,
+        )
+
+
+def _check_planes(plan: Plan) -> None:
+    """Refuse slides of several optical paths or focal planes: how far apart these are, no axis of
+    ours says."""
+    if plan.profile.frames > 1:
+        raise PlanError(
+            f"is a slide of {plan.profile.frames} optical paths or focal planes, whose places "
+            "OME-Zarr would lose; write DICOM: name a directory",
             uri=plan.profile.label,
         )
 

@@ -80,7 +80,7 @@ def check(plan: Plan, target: Path) -> None:
         raise PlanError("a slide is written with all its bands; leave out --bands")
     check_syntax(syntax_of(plan), stored)
     if wrong := uneven_planes(slide):
-        raise PlanError(f"{wrong}, which tiles in rows cannot say; write to .zarr instead")
+        raise PlanError(f"{wrong}, which tiles in rows cannot say; part the slide by its planes")
     # what cannot be written is known before the first tile
     derivation = replace(derivation_of(plan, datetime.now(UTC)), syntax=syntax_of(plan))
     base = derive_slide(slide, derivation, stored, side=BLOCK, anonymous=plan.output.deidentify)

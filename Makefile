@@ -23,7 +23,7 @@ demo: $(STAMP)
 	$(BIN)/espcn upscale demo/scene.tif demo/scene-x2.tif --preview --overwrite
 
 test: $(STAMP)
-	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 test-system:
 	apt-get update -qq

@@ -27,7 +27,7 @@ def doubts(
 
 def _oddities(profile: Profile, scene: str) -> tuple[str, ...]:
     """What is odd about a series of DICOM images, as its reader has told."""
-    flags = profile.tags.get("DICOM", {}).get("flags", "") if profile.medical else ""
+    flags = profile.dicom.get("flags", "")
     return tuple(f"{scene}: {flag}" for flag in flags.split("; ") if flag)
 
 

@@ -11,6 +11,8 @@ from pipeline.georef import Georef
 
 Role = Literal["light", "alpha", "category"]
 """What a band's values are: light is super-resolved, all else goes to the fine grid by nearest."""
+DICOM = "DICOM"
+"""Driver of images of patients, and the domain of their tags."""
 COLOURS = ("red", "green", "blue")
 """Colour interpretations of what is seen by eye, in the order of its bands."""
 
@@ -105,19 +107,24 @@ class Profile:
     @property
     def medical(self) -> bool:
         """Whether it is of a patient: outputs are of other formats, and say nothing of whom."""
-        return self.driver == "DICOM"
+        return self.driver == DICOM
+
+    @property
+    def dicom(self) -> dict[str, str]:
+        """What is known of a series of DICOM, in words that tell of no patient; else empty."""
+        return self.tags.get(DICOM, {})
 
     @property
     def slide(self) -> bool:
         """Whether it is a slide of a microscope."""
-        return self.medical and self.tags.get(self.driver, {}).get("kind") == "slide"
+        return self.medical and self.dicom.get("kind") == "slide"
 
     @property
     def label(self) -> str:
         """What reports and pictures call it: its path, or an id that says nothing of a patient."""
         if not self.medical:
             return self.uri
-        return f"DICOM {self.tags.get(self.driver, {}).get('Series', 'series')}"
+        return f"DICOM {self.dicom.get('Series', 'series')}"
 
     @property
     def light(self) -> tuple[int, ...]:

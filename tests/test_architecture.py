@@ -19,7 +19,7 @@ ONLY_IN = {
     "prefect": {"workflows/nightly.py"},
     "dask.array": {"pipeline/lazy.py"},
     "pydantic": {"workflows/config.py"},
-    "pydicom": {"pipeline/dicom/*", "pipeline/sources/dicom.py"},
+    "pydicom": {"pipeline/dicom/*"},
     "typer": {"workflows/cli.py", "workflows/cli_batch.py", "workflows/cli_models.py"},
 }
 MODULES = sorted(

@@ -21,11 +21,11 @@ from pydicom import Dataset, dcmread
 from pipeline.dicom import instances
 from pipeline.dicom import series as series_module
 from pipeline.dicom.dicomdir import Listed, locate
-from pipeline.dicom.files import find_files, holds_dicom, is_dicom
+from pipeline.dicom.files import find_files, holds_dicom, is_dicom, parted
 from pipeline.dicom.instances import Instance, read_instance
 from pipeline.dicom.order import in_order
 from pipeline.dicom.privacy import called, forget_phi, hush
-from pipeline.dicom.series import find_series, open_series, parted, search
+from pipeline.dicom.series import find_series, open_series, search
 from pipeline.dicom.uids import opaque
 from pipeline.errors import ChangedError, SourceError
 from pipeline.options import SourceOptions

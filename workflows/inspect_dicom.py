@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.dicom.files import Skipped
+from pipeline.dicom.files import Skipped, parted
 from pipeline.dicom.headers import quiet, read_header
 from pipeline.dicom.instances import text
 from pipeline.dicom.oddities import plural
 from pipeline.dicom.privacy import called, forget_phi
-from pipeline.dicom.series import Search, Series, parted, search
+from pipeline.dicom.series import Search, Series, search
 from pipeline.errors import SourceError
 from pipeline.options import SourceOptions
 from pipeline.sources import absolute, dicom, open_source

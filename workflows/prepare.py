@@ -11,7 +11,7 @@ from pathlib import Path
 import espcn
 from pipeline.bands import check_bands
 from pipeline.cluster import Gpus, Shape, local_shape
-from pipeline.dicom.series import parted
+from pipeline.dicom.files import parted
 from pipeline.errors import ConfigError, PlanError, PublishError
 from pipeline.fate import Provenance
 from pipeline.kernel import make_tiling

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.profile import Profile
-from pipeline.sources.dicom import DRIVER
 from workflows.boxes import Box, Grid
 from workflows.find_sources import Found
 from workflows.ground import Footprint, Group
@@ -55,7 +54,7 @@ def place(profile: Profile) -> Slice:
 
     DICOM PS3.3, section C.7.6.2.1.1: positions are of the centre of the first pixel.
     """
-    tags = profile.tags.get(DRIVER, {})
+    tags = profile.dicom
     series = tags.get("Series", "")
     origin, directions = _numbers(tags, "ImagePositionPatient"), None
     if len(origin) == 3:

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from pipeline.errors import ConfigError, SourceError
 from pipeline.serial import Json, digest, to_json
-from pipeline.sources import dicom
 from workflows.choose import Chosen, check_agreement, choose
 from workflows.data_options import DataOptions
 from workflows.find_sources import READ, Found, Skip, find
@@ -105,8 +104,8 @@ def _sources(
 def _ground(chosen: Sequence[Chosen], options: DataOptions, held_back: frozenset[int]) -> Ground:
     """Sources that show the same ground, or the same body."""
     numbered: list[tuple[int, Found]] = list(enumerate(one.found for one in chosen))
-    slices = [one for one in numbered if one[1].profile.driver == dicom.DRIVER]
-    rasters = [one for one in numbered if one[1].profile.driver != dicom.DRIVER]
+    slices = [one for one in numbered if one[1].profile.medical]
+    rasters = [one for one in numbered if not one[1].profile.medical]
     ground = share_ground(rasters, block=options.block, gap=options.side, held_back=held_back)
     bodies = share_body(slices, gap=options.slice_gap)
     return replace(ground, groups=(*ground.groups, *bodies))

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipeline.dicom.dicomdir import Listed, locate, read_dicomdir
 from pipeline.dicom.headers import PREAMBLE
 from pipeline.dicom.privacy import called
 from pipeline.errors import SourceError
+
+if TYPE_CHECKING:
+    from pipeline.dicom.dicomdir import Listed
 
 DIRECTORY = re.compile(rb"1\.2\.840\.10008\.1\.3\.10(?![0-9.])")
 """SOP class of a DICOMDIR. DICOM PS3.4, annex I.4."""
@@ -44,6 +47,12 @@ class Files:
     """The instance that each must hold; empty where any will do."""
     skipped: tuple[Skipped, ...]
     """What is not read."""
+
+
+def parted(uri: str) -> tuple[str, str]:
+    """(path, name of a series or "") of an address; a # in the name of what exists is its own."""
+    path, mark, name = uri.rpartition("#")
+    return (path, name) if mark and not os.path.lexists(uri) else (uri, "")
 
 
 def find_files(path: Path) -> Files:
@@ -137,6 +146,9 @@ def _walk(folder: Path, skipped: list[Skipped]) -> Iterator[Path]:
 
 def _of_dicomdir(path: Path) -> Files:
     """The files that a DICOMDIR lists; raises SourceError if it cannot be read."""
+    # imported here: every source is asked whether it is DICOM, and hardly any is a DICOMDIR
+    from pipeline.dicom.dicomdir import locate, read_dicomdir
+
     found: dict[str, tuple[str, str]] = {}
     skipped = []
     for entry in read_dicomdir(path):

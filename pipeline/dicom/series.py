@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from pipeline.dicom.files import OTHER, Files, Skipped, find_files
+from pipeline.dicom.files import OTHER, Files, Skipped, find_files, parted
 from pipeline.dicom.geometry import Plane
 from pipeline.dicom.grouping import group
 from pipeline.dicom.headers import damages
@@ -148,12 +148,6 @@ def open_series(uri: str) -> Series:
         f"batch. They are: {listed}{more}",
         uri=called(path),
     )
-
-
-def parted(uri: str) -> tuple[str, str]:
-    """(path, name of a series or "") of an address; a # in the name of what exists is its own."""
-    path, mark, name = uri.rpartition("#")
-    return (path, name) if mark and not os.path.lexists(uri) else (uri, "")
 
 
 def search(path: str | Path) -> Search:

@@ -36,18 +36,13 @@ ORDER = "tczyx"
 """In which NGFF 0.5 wants axes: time, channels, space."""
 
 
-def is_slide(profile: Profile) -> bool:
-    """Whether it is a whole slide."""
-    return profile.tags.get("DICOM", {}).get("kind") == "slide"
-
-
 def frame_axis(profile: Profile) -> str | None:
     """What leads from frame to frame: z, t, or nothing where there is one frame that lies nowhere.
 
     Frames of a series are slices; those of one file are a film unless they have positions.
     """
-    tags = profile.tags.get("DICOM", {})
-    if is_slide(profile):
+    tags = profile.dicom
+    if profile.slide:
         return "z" if profile.frames > 1 else None
     if "ImagePositionPatient" in tags:
         return "z"
@@ -56,7 +51,7 @@ def frame_axis(profile: Profile) -> str | None:
 
 def axes(profile: Profile) -> str:
     """Names of the axes in their order, a letter each."""
-    colours = "c" if len(profile.bands) > 1 or is_slide(profile) else ""
+    colours = "c" if len(profile.bands) > 1 or profile.slide else ""
     found = {*"yx", *colours, *(frame_axis(profile) or "")}
     return "".join(name for name in ORDER if name in found)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.plan import Plan
 from pipeline.serial import Json, to_json
-from pipeline.sinks.ome_layout import axes, is_slide
+from pipeline.sinks.ome_layout import axes
 from pipeline.sinks.ome_place import Place
 from pipeline.statistics import Statistics
 
@@ -111,10 +111,10 @@ def _range(plan: Plan) -> tuple[float, float]:
 
 def _dicom(plan: Plan, place: Place) -> dict[str, Json]:
     """What NGFF 0.5 has no words for."""
-    fine, tags = plan.fine, plan.fine.tags.get("DICOM", {})
+    fine, tags = plan.fine, plan.fine.dicom
     band = fine.bands[0]
     found: dict[str, Json] = {name: tags[name] for name in FACTS if name in tags}
-    found["kind"] = "slide" if is_slide(plan.profile) else "image"
+    found["kind"] = "slide" if plan.profile.slide else "image"
     if (band.scale, band.offset) != (1.0, 0.0) or band.unit:
         found["rescale"] = {"slope": band.scale, "intercept": band.offset, "unit": band.unit}
     if fine.nodata is not None:
@@ -125,7 +125,7 @@ def _dicom(plan: Plan, place: Place) -> dict[str, Json]:
         found["affine"] = [list[Json](row) for row in place.affine]
         found["affine_note"] = (
             "from (x, y, z, 1) in the coordinates of multiscales to those of the "
-            + ("slide" if is_slide(plan.profile) else "patient (left, posterior, superior)")
+            + ("slide" if plan.profile.slide else "patient (left, posterior, superior)")
         )
     if place.planes:
         found["positions"] = [one and [*one] for one in place.positions(plan.provenance.scale)]

@@ -24,7 +24,6 @@ from pipeline.dicom.series import Series, open_series
 from pipeline.dicom.slide import find_slides
 from pipeline.errors import PlanError, SourceError
 from pipeline.plan import Plan
-from pipeline.sinks.ome_layout import is_slide
 from pipeline.sinks.ome_place import Place, place_frames, place_slide
 
 if TYPE_CHECKING:
@@ -37,14 +36,14 @@ ORIGIN = ("XOffsetInSlideCoordinateSystem", "YOffsetInSlideCoordinateSystem")
 def place_of(plan: Plan) -> Place:
     """The place of a plan's source; raises SourceError."""
     series = open_series(plan.source.uri)
-    if is_slide(plan.profile):
+    if plan.profile.slide:
         return _place_of_slide(series)
     return place_frames(series.planes, series.first.spacing, step=series.step)
 
 
 def check_place(plan: Plan) -> None:
     """Raise PlanError for frames that no single place is that of; raises SourceError."""
-    if is_slide(plan.profile):
+    if plan.profile.slide:
         _check_planes(plan)
         return
     series = open_series(plan.source.uri)

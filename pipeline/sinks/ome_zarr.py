@@ -21,7 +21,7 @@ from pipeline.kernel import Fine
 from pipeline.plan import Plan
 from pipeline.profile import Profile
 from pipeline.sinks import zarr_stage
-from pipeline.sinks.ome_layout import axes, create_level, encode, is_slide
+from pipeline.sinks.ome_layout import axes, create_level, encode
 from pipeline.sinks.ome_metadata import root_attributes
 from pipeline.sinks.ome_place import Place
 from pipeline.sinks.ome_source import check_place, place_of
@@ -75,7 +75,7 @@ def fates(plan: Plan) -> tuple[Fate, ...]:
 
 def _uneven(plan: Plan) -> Iterator[Fate]:
     """Of frames that no matrix holds."""
-    place = Place((1.0, 1.0)) if is_slide(plan.profile) else place_of(plan)
+    place = Place((1.0, 1.0)) if plan.profile.slide else place_of(plan)
     unknown = place.planes.count(None)
     if unknown:
         lie = f"{unknown} of {len(place.planes)} are unknown"

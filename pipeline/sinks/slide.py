@@ -26,7 +26,6 @@ from pipeline.dicom.derived import Derivation
 from pipeline.dicom.derived_slide import Extent, derive_level, derive_slide, divide, uneven_planes
 from pipeline.dicom.encode import Syntax, check_syntax, encode_frame
 from pipeline.dicom.pixel_data import after, before, framed
-from pipeline.dicom.series import parted
 from pipeline.dicom.slide import open_slide
 from pipeline.dicom.stored import Stored, describe
 from pipeline.dicom.uids import opaque
@@ -71,9 +70,6 @@ def check(plan: Plan, target: Path) -> None:
             "another name",
             uri=str(target),
         )
-    source = Path(parted(plan.source.uri)[0]).resolve()
-    if source in target.resolve().parents:  # it would be found there when the job is resumed
-        raise PlanError("lies among the files of the source; choose another place", uri=str(target))
     stored, slide = _stored(plan), open_slide(plan.source.uri)
     numbers = [band.number for band in plan.profile.bands]
     if numbers != list(range(1, stored.bands + 1)):

@@ -22,11 +22,7 @@ from pipeline.radiometry import Mask, Pixels
 from pipeline.sources.shared import SharedSource
 from pipeline.tiling import Window
 
-MODULES = (
-    *("pipeline.sources.ome_zarr", "pipeline.sources.zarr"),
-    *("pipeline.sources.slide", "pipeline.sources.dicom"),
-    "pipeline.sources.raster",
-)
+MODULES = tuple(f"pipeline.sources.{name}" for name in ("ome_zarr", "zarr", "dicom", "raster"))
 """Our own formats, most particular first."""
 
 

@@ -7,26 +7,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
-from pipeline.dicom.files import holds_dicom, is_dicom
 from pipeline.dicom.frames import Frames
-from pipeline.dicom.privacy import called, forget_phi
-from pipeline.dicom.series import Series, open_series, parted
+from pipeline.dicom.privacy import forget_phi
+from pipeline.dicom.series import Series
 from pipeline.dicom.slide import Slide, open_slide
 from pipeline.dicom.stored import Stored
 from pipeline.errors import SourceError
 from pipeline.options import SourceOptions
-from pipeline.profile import COLOURS, Band, Profile
+from pipeline.profile import COLOURS, DICOM, Band, Profile
 from pipeline.radiometry import Mask, Pixels
-from pipeline.sources.dicom import tags_of
 from pipeline.sources.identity import identify
+from pipeline.sources.series import tags_of
 from pipeline.tiling import Window
 
-DRIVER = "DICOM"
-"""Name of this reader in `source.drivers`; it shares it with that of series."""
 TOLD = (
     *("kind", "Modality", "Series", "FrameOfReference", "TransferSyntax"),
     *("PhotometricInterpretation", "flags"),
@@ -34,23 +30,9 @@ TOLD = (
 """Tags of a series that hold for a slide too."""
 
 
-def claims(uri: str) -> bool:
-    """Whether the images of a file, a DICOMDIR or a directory are those of a slide."""
-    path = Path(parted(uri)[0])
+def open_slide_source(uri: str, series: Series, options: SourceOptions) -> SlideSource:
+    """Open a slide, the files of which are known; raises SourceError, which names no path."""
     try:
-        if not (is_dicom(path) or (path.is_dir() and holds_dicom(path))):
-            return False
-        return open_series(uri).kind == "slide"
-    except (OSError, ValueError, SourceError):  # the reader of series says what is wrong
-        return False
-
-
-def open(uri: str, options: SourceOptions) -> SlideSource:
-    """Open a slide; reads headers only. Raises SourceError, which names no path."""
-    if DRIVER not in options.drivers:
-        raise SourceError("is DICOM, which source.drivers leaves out", uri=called(uri))
-    try:
-        series = open_series(uri)
         slide = open_slide(uri)
         frames = _checked(slide)
         profile = _profile(uri, series, slide, frames[0].stored, options)
@@ -131,7 +113,7 @@ def _profile(
     info = np.iinfo(stored.dtype)
     return Profile(
         uri=uri,
-        driver=DRIVER,
+        driver=DICOM,
         height=layout.height,
         width=layout.width,
         dtype=stored.dtype,
@@ -140,7 +122,7 @@ def _profile(
         files=tuple(paths),
         nodata=options.nodata,
         mask=slide.gaps,
-        tags={DRIVER: _tags(series, slide)},
+        tags={DICOM: _tags(series, slide)},
         forgotten=_forgotten(slide),
         block=layout.tile,
         frames=len(slide.focuses),

@@ -122,7 +122,7 @@ def _kind(profile: Profile) -> tuple[object, ...]:
 
 def _is_lossy(profile: Profile) -> bool:
     """Whether a product of DICOM was compressed with loss, as slides are by choice."""
-    return "JPEG Baseline" in profile.tags.get("DICOM", {}).get("TransferSyntax", "")
+    return "JPEG Baseline" in profile.dicom.get("TransferSyntax", "")
 
 
 def _of_frames(frames: Sequence[int], profile: Profile) -> str:

@@ -26,9 +26,8 @@ and pictures go into the report."""
 def may_be_drawn(one: MadeAsset) -> bool:
     """Whether a picture of it tells nothing but what was measured."""
     profile = one.plan.profile
-    tags = profile.tags.get("DICOM", {})
-    grey = len(profile.bands) == 1 or tags.get("kind") == "slide"
-    return not profile.medical or (grey and tags.get("Modality") in DRAWN)
+    grey = len(profile.bands) == 1 or profile.slide
+    return not profile.medical or (grey and profile.dicom.get("Modality") in DRAWN)
 
 
 def facts_of(made: Made, checks: Sequence[Check], files: Mapping[str, FileFacts]) -> bytes:

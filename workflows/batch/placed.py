@@ -33,7 +33,7 @@ def moved(source: Profile, product: Profile) -> float | None:
 
 def _tags(profile: Profile) -> dict[str, Numbers]:
     """Numbers of the tags that say where a frame lies."""
-    tags = profile.tags.get("DICOM", {})
+    tags = profile.dicom
     names = ("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
     return {name: _numbers(tags.get(name, "")) for name in names}
 

@@ -27,7 +27,7 @@ from pipeline.sinks.ome_place import Place
 from pipeline.sinks.ome_source import check_place, place_of
 from pipeline.sinks.zarr_layout import Objects
 from pipeline.sinks.zarr_stage import write_metadata, write_object
-from pipeline.statistics import Statistics, add_up
+from pipeline.statistics import Statistics
 from pipeline.tiling import Tile
 from pipeline.top import Part, tile_pyramid, upper_parts, write_seed
 
@@ -131,7 +131,7 @@ def _finish(stage: Path, plan: Plan, receipts: Mapping[int, Receipt]) -> None:
                     pass
         except DamagedStageError as error:
             raise _of_frame(error, plan, frame) from error
-    objects = _describe(plan, place_of(plan), _statistics(plan, receipts))
+    objects = _describe(plan, place_of(plan), zarr_stage.statistics_of(plan, receipts))
     write_metadata(stage, objects)
 
 
@@ -141,16 +141,6 @@ def _of_frame(error: DamagedStageError, plan: Plan, frame: int) -> DamagedStageE
         return error
     before = frame * plan.tiling.rows * plan.tiling.columns
     return DamagedStageError(error.message, uri=error.uri, tile=before + error.tile)
-
-
-def _statistics(plan: Plan, receipts: Mapping[int, Receipt]) -> tuple[Statistics, ...]:
-    """Of each band, or nothing where none were taken."""
-    if not plan.output.statistics or not all(r.statistics for r in receipts.values()):
-        return ()
-    return tuple(
-        add_up(receipts[tile].statistics[band] for tile in sorted(receipts))
-        for band in range(len(plan.profile.bands))
-    )
 
 
 def _describe(plan: Plan, place: Place, statistics: tuple[Statistics, ...]) -> Objects:

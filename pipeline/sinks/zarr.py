@@ -25,7 +25,6 @@ from pipeline.sinks import zarr_stage
 from pipeline.sinks.zarr_layout import encode
 from pipeline.sinks.zarr_stage import write_metadata, write_object
 from pipeline.sinks.zarr_store import describe
-from pipeline.statistics import Statistics, add_up
 from pipeline.tiling import Tile
 from pipeline.top import Part, tile_pyramid, upper_parts, write_seed
 
@@ -101,14 +100,4 @@ def _finish(stage: Path, plan: Plan, receipts: Mapping[int, Receipt]) -> None:
     for part in upper_parts(stage, plan):
         for _ in _write_part(stage, plan, part):
             pass
-    write_metadata(stage, describe(plan, _statistics(plan, receipts)))
-
-
-def _statistics(plan: Plan, receipts: Mapping[int, Receipt]) -> tuple[Statistics, ...]:
-    """Of each band, or nothing where none were taken."""
-    if not plan.output.statistics or not all(r.statistics for r in receipts.values()):
-        return ()
-    return tuple(
-        add_up(receipts[tile].statistics[band] for tile in sorted(receipts))
-        for band in range(len(plan.profile.bands))
-    )
+    write_metadata(stage, describe(plan, zarr_stage.statistics_of(plan, receipts)))

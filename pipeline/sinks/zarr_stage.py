@@ -22,6 +22,7 @@ from pipeline.plan import Plan
 from pipeline.sinks.zarr_layout import BLOSC, Objects, data_of
 from pipeline.sinks.zarr_place import previous, put_in_place, remove, take_away
 from pipeline.stage import is_whole, sync_directory, write_durably
+from pipeline.statistics import Statistics, add_up
 
 STORE = "output.zarr"
 """The store being written, within the stage."""
@@ -173,3 +174,13 @@ def _plan_of(store: Path) -> str | None:
         return str(data.get("attributes", data).get("plan_sha256", ""))
     except (ValueError, AttributeError):
         return ""
+
+
+def statistics_of(plan: Plan, receipts: Mapping[int, Receipt]) -> tuple[Statistics, ...]:
+    """Of each band, or nothing where none were taken."""
+    if not plan.output.statistics or not all(r.statistics for r in receipts.values()):
+        return ()
+    return tuple(
+        add_up(receipts[tile].statistics[band] for tile in sorted(receipts))
+        for band in range(len(plan.profile.bands))
+    )

@@ -16,7 +16,7 @@ from runs import Ran
 from pipeline.profile import Band, Identity, Profile
 from pipeline.scenes import files_of, find_scenes, open_scene
 from pipeline.scenes.scene import SceneError, SceneOptions
-from workflows.batch.frames import choose_frames
+from workflows.batch.comparison import choose_frames
 from workflows.batch.placed import moved
 
 CONFIGS = Path(__file__).parents[1] / "configs"

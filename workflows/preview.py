@@ -31,6 +31,7 @@ from workflows.drawing import (
     visible_bands,
     write_png,
 )
+from workflows.frames import middle
 
 SIDE = 128
 """Side of the window in LR pixels."""
@@ -44,8 +45,8 @@ def write_preview(plan: Plan, target: Path) -> Path:
     Raises SourceError if the input or the output cannot be read, PublishError if the picture
     cannot be written.
     """
-    coarse = plan.source.open(plan.profile.identity)
-    fine = open_source(str(target), READ_BACK)
+    coarse = middle(plan.source.open(plan.profile.identity))
+    fine = middle(open_source(str(target), READ_BACK))
     window, scale = choose_window(coarse), plan.provenance.scale
     bands = visible_bands(plan.profile)
     low = _picture(coarse, window, bands)
@@ -74,9 +75,8 @@ def choose_window(source: Source) -> Window:
 
 def _picture(source: Source, window: Window, bands: tuple[int, ...]) -> Picture:
     """Visible bands of a window inside the image."""
-    frame = source.profile.frames // 2
-    pixels = source.read(window, frame)
-    valid = validity(source.profile, pixels, source.mask(window, frame))
+    pixels = source.read(window)
+    valid = validity(source.profile, pixels, source.mask(window))
     return _masked(pixels, valid, bands)
 
 

@@ -16,14 +16,14 @@ from pipeline.plan import Plan
 from pipeline.profile import Profile
 from pipeline.sources import Source, open_source
 from workflows.batch import comparison, recomputed
-from workflows.batch.comparison import Comparison, choose_windows, compare
-from workflows.batch.frames import Frame, choose_frames
+from workflows.batch.comparison import Comparison, choose_frames, choose_windows, compare
 from workflows.batch.likeness import BandSums
 from workflows.batch.options import CheckOptions
 from workflows.batch.outcome import Check
 from workflows.batch.outline import corner_distance, corners_in_source, coverage
 from workflows.batch.placed import moved
 from workflows.batch.recomputed import SIDE, Recomputed, recompute
+from workflows.frames import Frame
 
 if TYPE_CHECKING:
     from workflows.batch.product import MadeAsset

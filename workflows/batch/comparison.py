@@ -21,6 +21,8 @@ SIDE = 128
 WINDOWS = 16
 """Most windows of a scene. Small scenes are compared as a whole; to decode all of a large one once
 more would take a tenth of the network's time."""
+CHECKED = 3
+"""Most frames of an image that are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,13 @@ def choose_windows(profile: Profile, seed: str) -> tuple[list[Window], int]:
     corners = [(SIDE * (index // columns), SIDE * (index % columns)) for index in chosen]
     windows = [Window(y, x, SIDE, SIDE).clip(profile.height, profile.width) for y, x in corners]
     return windows, total
+
+
+def choose_frames(frames: int, seed: str) -> tuple[int, ...]:
+    """Frames to check: the first, the last and any other."""
+    if frames <= CHECKED:
+        return tuple(range(frames))
+    return (0, int(random_of(f"{seed} frames").integers(1, frames - 1)), frames - 1)
 
 
 def random_of(seed: str) -> np.random.Generator:

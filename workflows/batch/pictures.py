@@ -19,7 +19,6 @@ from pipeline.sources.raster import RasterSource
 from pipeline.stage import replacing
 from pipeline.tiling import Window
 from workflows.batch.checks import open_product, published
-from workflows.batch.frames import middle
 from workflows.drawing import (
     Picture,
     Tone,
@@ -30,6 +29,7 @@ from workflows.drawing import (
     repeat,
     visible_bands,
 )
+from workflows.frames import middle
 
 if TYPE_CHECKING:
     from workflows.batch.product import Made, MadeAsset

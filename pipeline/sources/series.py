@@ -158,7 +158,7 @@ def _check(series: Series, options: SourceOptions) -> None:
     if series.doubt and options.spacing == "refuse":
         raise SourceError(
             f"{series.doubt}, so that its geometry would be wrong; go on all the same with --set "
-            "source.spacing=warn",
+            "source.spacing=warn, in batches scenes.spacing=warn",
             uri=series.label,
         )
     pixels = stored.rows * stored.columns * frames

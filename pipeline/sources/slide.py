@@ -107,7 +107,8 @@ def _profile(
         )
     if slide.spacing is None and options.spacing == "refuse":
         raise SourceError(
-            "does not say how large its pixels are; go on without with --set source.spacing=warn"
+            "does not say how large its pixels are; go on without with --set "
+            "source.spacing=warn, in batches scenes.spacing=warn"
         )
     paths = [share.sheet.path for share in slide.shares]
     info = np.iinfo(stored.dtype)

@@ -280,3 +280,26 @@ def threads_here() -> LocalCluster:
         dashboard_address="127.0.0.1:0",
         worker_dashboard_address="127.0.0.1:0",
     )
+
+
+def kill_publishing(job: Job, stride: int) -> str:
+    """Kill the publishing of a job at every `stride`-th durable step, and let the next run finish.
+
+    What all formats owe is asserted: each finishes, to the same bytes, whose hash is returned, and
+    leaves nothing but what it must. See `sweep`.
+    """
+    target = Path(job.outputs[0])
+    driver = drive(job, prelude="runs.stop_before_publishing()")
+    _, log = finish(driver)
+    assert driver.returncode == KILLED, log
+    backup = target.parent.with_name("backup")
+    target.parent.rename(backup)
+    swept = start("import runs; runs.sweep()", json.dumps(to_json(job)), str(backup), str(stride))
+    lines, log = finish(swept)
+    assert swept.returncode == 0, log
+    *found, (whole, _) = [json.loads(line) for line in lines.splitlines()]
+    assert len(found) * stride > 50
+    wrong = [line for line in found if line[1:3] != [0, whole]]
+    assert not wrong, log
+    assert not [left for *_, left in found if left and left != [f".{target.name}.espcn.done"]]
+    return str(whole)

@@ -915,21 +915,10 @@ def test_the_same_job_gives_the_same_identifiers_and_another_others(
 def test_a_run_killed_at_any_step_of_publishing_is_finished_by_the_next(
     scanned: Path, tmp_path: Path
 ) -> None:
-    folder, stride = tmp_path / "out", 7
+    folder = tmp_path / "out"
     folder.mkdir()
     job = make_job(scanned, folder / "out")
-    driver = runs.drive(job, prelude="runs.stop_before_publishing()")
-    _, log = runs.finish(driver)
-    assert driver.returncode == runs.KILLED, log
-    folder.rename(tmp_path / "backup")
-    arguments = (json.dumps(runs.to_json(job)), str(tmp_path / "backup"), str(stride))
-    sweep = runs.start("import runs; runs.sweep()", *arguments)
-    lines, log = runs.finish(sweep)
-    assert sweep.returncode == 0, log
-    *found, (whole, _) = [json.loads(line) for line in lines.splitlines()]
-    assert len(found) * stride > 50
-    assert not [line for line in found if line[1:3] != [0, whole]], log
-    assert not [left for *_, left in found if left and left != [".out.espcn.done"]]
+    runs.kill_publishing(job, 7)
     assert_levels(folder / "out", [texture((3, 700, 901), "uint8")])
 
 

@@ -159,19 +159,7 @@ def test_a_run_killed_at_any_step_of_publishing_is_finished_by_the_next(
     folder = tmp_path / "out"
     folder.mkdir()
     job = runs.make_job(scene, folder / f"out{suffix}", report=ReportOptions(report=False))
-    driver = runs.drive(job, prelude="runs.stop_before_publishing()")
-    _, log = runs.finish(driver)
-    assert driver.returncode == runs.KILLED, log
-    folder.rename(tmp_path / "backup")
-    arguments = (json.dumps(runs.to_json(job)), str(tmp_path / "backup"), str(stride))
-    sweep = runs.start("import runs; runs.sweep()", *arguments)
-    lines, log = runs.finish(sweep)
-    assert sweep.returncode == 0, log
-    *found, (whole, _) = [json.loads(line) for line in lines.splitlines()]
-    assert len(found) * stride > 50
-    wrong = [line for line in found if line[1:3] != [0, whole]]
-    assert not wrong, log
-    assert not [left for *_, left in found if left and left != [f".out{suffix}.espcn.done"]]
+    whole = runs.kill_publishing(job, stride)
     other = tmp_path / f"other{suffix}"
     story.upscale(replace(job, outputs=(str(other),)))
     if suffix != ".png":

@@ -14,7 +14,8 @@ from pipeline.dicom.headers import PREAMBLE
 from pipeline.errors import SourceError
 from pipeline.options import SourceOptions
 from pipeline.profile import Profile
-from pipeline.sources import Address, absolute, open_source, zarr
+from pipeline.sources import Address, Source, absolute, open_source, zarr
+from workflows.frames import Frame
 
 READ = SourceOptions(drivers=(*SourceOptions().drivers, "BMP"), spacing="warn")
 """What is read to train and to judge: what can be upscaled, and more."""
@@ -46,6 +47,17 @@ class Found:
     """The facts of its header."""
     name: str
     """Its path below the folder that was named, or its own name."""
+    frame: int = 0
+    """Which of its frames, counted from 0."""
+
+    def open(self) -> Source:
+        """That frame alone, opened anew; raises SourceError, also if it is not what was found."""
+        opened = open_source(self.address.uri, self.address.options)
+        if opened.profile.identity != self.profile.identity:
+            raise SourceError(
+                "changed while it was being read; run again", uri=opened.profile.label
+            )
+        return Frame(opened, self.frame)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +73,7 @@ class Skip:
 def find(
     data: Sequence[str], options: SourceOptions = READ, *, exclude: Sequence[Path] = ()
 ) -> tuple[tuple[Found, ...], tuple[Skip, ...]]:
-    """(sources, what was skipped) of files and folders, in the order of their paths.
+    """(sources, what was skipped) of files and folders, in the order of their paths and frames.
 
     Of several that are the same file the first counts. What lies in folders and is, or lies in, one
     of `exclude` is passed over: it is none of the user's data. Raises SourceError for what does not
@@ -83,7 +95,7 @@ def find(
         except SourceError as error:
             skipped.append(Skip(address.uri, without_folders(error.message, address.uri)))
         else:
-            found.append(Found(address, profile, name))
+            found += _frames(Found(address, profile, name))
     if not found:
         first = f"; {skipped[0].uri}: {skipped[0].reason}" if skipped else ""
         raise SourceError(
@@ -91,6 +103,14 @@ def find(
             f"skipped{first})"
         )
     return tuple(found), tuple(skipped)
+
+
+def _frames(found: Found) -> list[Found]:
+    """Each frame of a source by itself."""
+    count = found.profile.frames
+    if count == 1:
+        return [found]
+    return [replace(found, name=f"{found.name}, frame {n + 1}", frame=n) for n in range(count)]
 
 
 def narrow(found: Found, positions: Sequence[int]) -> Found:

@@ -24,7 +24,7 @@ from pipeline.profile import Profile
 from workflows.boxes import Box, Grid, carried, connected, same_directions, whole
 from workflows.find_sources import Found
 from workflows.pictures import stays_whole
-from workflows.places import Place, located, name_maps
+from workflows.places import Place, located, name_maps, on_slide
 from workflows.unlocated import place_unlocated
 
 LONGITUDES = "EPSG:4326"
@@ -107,6 +107,7 @@ def share_ground(
         {i: place for i, place in own.items() if place is not None},
         gap=gap,
     )
+    places |= {i: on_slide(one.profile) for i, one in found.items() if one.profile.slide}
     clear = {i: one for i, one in found.items() if i not in unclear}
     guessed = place_unlocated(clear, places, block=block, held_back=held_back)
     groups = _groups(clear, places | guessed.places, block, gap)

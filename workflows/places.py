@@ -1,4 +1,7 @@
-"""Where sources lie on maps: by their transform or, failing that, by ground control points."""
+"""Where sources lie on maps: by their transform or, failing that, by ground control points.
+
+Slides lie in the frame of their glass.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ class Place:
     grid: Grid
     """Of its pixels."""
     frame: str
-    """Places of one frame can be compared: a map's, or that of images without a map."""
+    """Places of one frame can be compared: a map's, a slide's, or that of images without any."""
     slack: float = 0.0
     """Pixels by which they may lie elsewhere."""
 
@@ -44,6 +47,18 @@ def located(profile: Profile) -> Place | None:
     if fitted is None or fitted[1] > LARGEST_SLACK * max(profile.height, profile.width):
         return None
     return _on_map(fitted[0], georef.gcps_crs, slack=fitted[1])
+
+
+def on_slide(profile: Profile) -> Place:
+    """The place of a level of a slide, or of one of its focal planes and optical paths.
+
+    All levels begin in one corner, to less than a pixel; without spacing they also end in one.
+    """
+    tags = profile.dicom
+    spacing = tags.get("PixelSpacing", f"{1 / profile.height}\\{1 / profile.width}")
+    down, right = map(float, spacing.split("\\"))
+    frame = tags.get("FrameOfReference") or tags.get("Series") or profile.uri
+    return Place(Grid((right, 0.0, 0.0, 0.0, down, 0.0)), f"slide {frame}", slack=1.0)
 
 
 def _on_map(affine: Affine6, crs: str | None, *, slack: float = 0.0) -> Place:

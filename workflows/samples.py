@@ -12,7 +12,7 @@ from espcn import metrics
 from pipeline.errors import SourceError
 from pipeline.profile import Profile
 from pipeline.radiometry import Mask, Pixels, as_code, validity
-from pipeline.sources import Source, open_source
+from pipeline.sources import Source
 from pipeline.tiling import Window
 from workflows.choose import Chosen
 from workflows.draw import Stretch
@@ -30,6 +30,8 @@ class Sample:
     """Absolute path of the source."""
     window: Window
     """Which part of it."""
+    frame: int = 0
+    """Of which frame, counted from 0."""
 
     @property
     def digest(self) -> str:
@@ -58,11 +60,8 @@ class Lost:
 
 def read(source: int, chosen: Chosen, stretches: Sequence[Stretch]) -> list[Placed | Lost]:
     """The samples of some stretches of one source, or what was lost."""
-    found = chosen.found
     try:
-        opened = open_source(found.address.uri, found.address.options)
-        if opened.profile.identity != found.profile.identity:
-            raise SourceError("changed while it was being read; run again")
+        opened = chosen.found.open()
     except SourceError as error:
         return [lost for one in stretches for lost in _unread(source, chosen, one, error)]
     return [made for one in stretches for made in _read(source, chosen, one, opened)]
@@ -93,7 +92,7 @@ def _cut(
     source: int, chosen: Chosen, stretch: Stretch, pixels: Pixels, valid: Mask | None
 ) -> Iterator[Placed | Lost]:
     """The samples of one stretch."""
-    profile = chosen.found.profile
+    profile, frame = chosen.found.profile, chosen.found.frame
     for piece in stretch.pieces():
         rows, columns = piece.within(stretch.window).slices
         part = pixels[:, rows, columns]
@@ -104,7 +103,8 @@ def _cut(
                 yield Lost(source, reason)
                 continue
             taken = _luma(part) if chosen.channels == "luma" else part[bands].copy()
-            yield (source, piece.y, piece.x, index), Sample(taken, names, profile.uri, piece)
+            made = Sample(taken, names, profile.uri, piece, frame)
+            yield (source, piece.y, piece.x, index), made
 
 
 def _channels(chosen: Chosen) -> list[tuple[tuple[str, ...], slice]]:

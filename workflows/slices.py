@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline.dicom.geometry import Plane, Vector, normal
+from pipeline.dicom.geometry import corners as outer_corners
+from pipeline.dicom.series import open_series
 from pipeline.profile import Profile
 from workflows.boxes import Box, Grid
 from workflows.find_sources import Found
@@ -21,9 +23,6 @@ from workflows.ground import Footprint, Group
 
 HALF = 0.45
 """Of a slice's thickness in spacings: neighbours do not touch."""
-
-Vector = NDArray[np.float64]
-"""(x, y, z) of a patient, in millimetres."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,48 +43,32 @@ def share_body(sources: Sequence[tuple[int, Found]], *, gap: int) -> tuple[Group
     """The groups of DICOM slices, each with its index; `gap` in slices."""
     frames: dict[str, list[tuple[int, Profile, Slice]]] = defaultdict(list)
     for index, found in sources:
-        placed = place(found.profile)
+        placed = place(found.profile, _plane(found))
         frames[placed.frame].append((index, found.profile, placed))
     return tuple(_group(members, gap) for members in frames.values())
 
 
-def place(profile: Profile) -> Slice:
+def place(profile: Profile, plane: Plane | None) -> Slice:
     """A slice by its geometry; by its number in the series where it has none; else by itself.
 
-    DICOM PS3.3, section C.7.6.2.1.1: positions are of the centre of the first pixel.
+    Frames without geometry have one number: films change little from one to the next.
     """
     tags = profile.dicom
-    series = tags.get("Series", "")
-    origin, directions = _numbers(tags, "ImagePositionPatient"), None
-    if len(origin) == 3:
-        directions = _numbers(tags, "ImageOrientationPatient")
-    if directions is None or len(directions) != 6:
-        number = _numbers(tags, "InstanceNumber")
-        frame = f"series {series}" if series and len(number) else f"image {profile.uri}"
-        height = float(number[0]) if len(number) else 0.0
+    series, number = tags.get("Series", ""), tags.get("InstanceNumber")
+    if plane is None:
+        frame = f"series {series}" if series and number else f"image {profile.uri}"
+        height = float(number or 0)
         return Slice(frame, series, np.array([[0.0, 0.0, height]] * 4), np.array([0.0, 0.0, 1.0]))
-    spacing = _numbers(tags, "PixelSpacing")
-    down, right = spacing if len(spacing) == 2 and spacing.all() else np.ones(2)
-    along_row, along_column = directions[:3], directions[3:]
-    corners = np.array(
-        [
-            origin + x * right * along_row + y * down * along_column
-            for y in (0, profile.height - 1)
-            for x in (0, profile.width - 1)
-        ]
-    )
-    normal = np.cross(along_row, along_column)
-    length = float(np.linalg.norm(normal)) or 1.0
+    size = plane.spacing or (1.0, 1.0)
+    corners = outer_corners(plane.position, plane.orientation, size, profile.shape[1:])
     frame = tags.get("FrameOfReference") or f"series {series or profile.uri}"
-    return Slice(frame, series, corners, normal / length)
+    return Slice(frame, series, corners, normal(plane.orientation))
 
 
-def _numbers(tags: dict[str, str], name: str) -> Vector:
-    try:
-        found = np.array([float(part) for part in tags.get(name, "").split("\\")])
-    except ValueError:
-        return np.empty(0)
-    return found if np.isfinite(found).all() else np.empty(0)
+def _plane(found: Found) -> Plane | None:
+    """Where a frame lies, where that is known; raises SourceError."""
+    planes = open_series(found.address.uri).planes
+    return planes[found.frame] if planes else None
 
 
 def _group(members: Sequence[tuple[int, Profile, Slice]], gap: int) -> Group:

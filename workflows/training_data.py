@@ -104,8 +104,8 @@ def _sources(
 def _ground(chosen: Sequence[Chosen], options: DataOptions, held_back: frozenset[int]) -> Ground:
     """Sources that show the same ground, or the same body."""
     numbered: list[tuple[int, Found]] = list(enumerate(one.found for one in chosen))
-    slices = [one for one in numbered if one[1].profile.medical]
-    rasters = [one for one in numbered if not one[1].profile.medical]
+    slices = [one for one in numbered if one[1].profile.medical and not one[1].profile.slide]
+    rasters = [one for one in numbered if one not in slices]
     ground = share_ground(rasters, block=options.block, gap=options.side, held_back=held_back)
     bodies = share_body(slices, gap=options.slice_gap)
     return replace(ground, groups=(*ground.groups, *bodies))

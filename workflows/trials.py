@@ -27,6 +27,7 @@ from pipeline.survey import normalisation
 from pipeline.tiling import Window
 from workflows.band_names import band_names
 from workflows.find_sources import Found
+from workflows.frames import Frame
 from workflows.job import ModelOptions
 from workflows.sheet import Look
 
@@ -94,7 +95,7 @@ def make_trials(found: Found, exam: Exam, network: espcn.Upscaler) -> Iterator[T
     restore = _restorer(tried, profile, exam.radiometry)
     degradation = _degradation(exam, network, names)
     photograph = profile.dtype == "uint8" and profile.driver in PHOTOGRAPHS
-    source = found.address.open(profile.identity)
+    source = Frame(found.address.open(profile.identity), found.frame)
     for window in _windows(source, bands):
         truth = source.read(window)[list(bands)]
         if is_paper:

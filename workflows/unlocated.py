@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import SourceError
-from pipeline.sources import Source, open_source
 from pipeline.tiling import Window
 from workflows.band_names import without_number
 from workflows.boxes import Grid
@@ -167,8 +166,7 @@ def _digest(found: Found, *, middle: bool) -> str:
     rows, columns = min(PROBE[0], height), min(PROBE[1], width)
     top, left = ((height - rows) // 2, (width - columns) // 2) if middle else (0, 0)
     try:
-        source: Source = open_source(found.address.uri, found.address.options)
-        pixels = source.read(Window(top, left, rows, columns))
+        pixels = found.open().read(Window(top, left, rows, columns))
     except SourceError:
         return ""
     return hashlib.sha256(pixels.tobytes()).hexdigest()

@@ -1,0 +1,108 @@
+"""Images of several frames, and slides, as training data: all is used, none of it twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from dicom_classes import frame_groups, item
+from dicom_files import write_dicom
+from fakes import texture
+from slide_files import SPACING, cut, save, slide_header
+
+from pipeline.tiling import Window
+from workflows.data_options import DataOptions
+from workflows.find_sources import find
+from workflows.samples import Sample
+from workflows.training_data import Samples, read_samples
+
+SMALL = DataOptions(side=48, block=96)
+
+
+def read(path: Path, options: DataOptions = SMALL) -> Samples:
+    return read_samples([str(path)], options, scale=2)
+
+
+def frames(samples: tuple[Sample, ...]) -> set[tuple[str, int]]:
+    return {(Path(sample.uri).name, sample.frame) for sample in samples}
+
+
+def test_frames_of_a_stack_are_held_back_as_a_run_with_a_gap(tmp_path: Path) -> None:
+    pixels = texture((20, 64, 64), "int16")
+    order = np.random.default_rng(0).permutation(20)  # files need not be in the body's order
+    shared = item(
+        PlaneOrientationSequence=[item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])],
+        PixelMeasuresSequence=[item(PixelSpacing=[1.0, 1.0])],
+    )
+    each = []
+    for place in order:
+        groups = frame_groups(int(place)).items()
+        each.append(item(**{name: [group] for name, group in groups}))
+    write_dicom(
+        tmp_path / "a.dcm",
+        pixels,
+        FrameOfReferenceUID="1.2.9",
+        SharedFunctionalGroupsSequence=[shared],
+        PerFrameFunctionalGroupsSequence=each,
+    )
+    samples = read(tmp_path)
+    heights = {("a.dcm", frame): int(place) for frame, place in enumerate(order)}
+    learned = {heights[one] for one in frames(samples.train)}
+    judged = sorted(heights[one] for one in frames(samples.validation))
+    assert len(judged) == 2
+    assert judged[1] == judged[0] + 1
+    assert min(abs(a - b) for a in learned for b in judged) == 3
+    between = [skip for skip in samples.skipped if "between" in skip.reason]
+    assert len(learned) + len(judged) + len(between) == 20
+    for sample in (*samples.train, *samples.validation):
+        rows, columns = sample.window.slices
+        assert np.array_equal(sample.pixels[0], pixels[sample.frame, rows, columns])
+
+
+def test_frames_of_a_film_stay_together(tmp_path: Path) -> None:
+    """They change too little to be judged by each other."""
+    for number in range(10):
+        write_dicom(
+            tmp_path / f"{number}.dcm",
+            texture((3, 64, 64), "int16", seed=number),
+            SeriesInstanceUID="1.2",
+            InstanceNumber=number,
+        )
+    samples = read(tmp_path)
+    learned, judged = frames(samples.train), frames(samples.validation)
+    assert len(judged) == 3
+    assert len({name for name, _ in judged}) == 1
+    assert len(learned) == 3 * len({name for name, _ in learned}) > 0
+    assert not {name for name, _ in learned} & {name for name, _ in judged}
+
+
+def test_every_frame_is_found_by_a_name_of_its_own(tmp_path: Path) -> None:
+    pixels = texture((3, 64, 64), "int16")
+    write_dicom(tmp_path / "a.dcm", pixels)
+    found, _ = find([str(tmp_path)])
+    assert [one.name for one in found] == [f"a.dcm, frame {n}" for n in (1, 2, 3)]
+    read_back = [one.open().read(Window(0, 0, 64, 64))[0] for one in found]
+    assert np.array_equal(read_back, pixels)
+
+
+def test_levels_of_a_slide_are_held_back_on_the_same_ground(tmp_path: Path) -> None:
+    fine = texture((3, 800, 700), "uint8")
+    for level in range(3):
+        step = 2**level
+        pixels = np.ascontiguousarray(fine[:, ::step, ::step])
+        spacing = [step * size for size in SPACING]
+        header = slide_header(pixels.shape, 96, "uint8", spacing=spacing)
+        header.SOPInstanceUID, header.InstanceNumber = f"1.2.3.4.{level + 1}", level + 1
+        save(tmp_path / f"{level}.dcm", header, list(cut(pixels, 96).values()))
+    samples = read(tmp_path)
+    assert {name for name, _ in frames(samples.train)} >= {"0.dcm", "1.dcm"}
+    assert {name for name, _ in frames(samples.validation)} >= {"0.dcm"}
+    learned, judged = (
+        [on_the_finest(sample) for sample in some] for some in (samples.train, samples.validation)
+    )
+    assert not any(all(one.overlap(other).shape) for one in learned for other in judged)
+
+
+def on_the_finest(sample: Sample) -> Window:
+    step, window = 2 ** int(Path(sample.uri).stem), sample.window
+    return Window(step * window.y, step * window.x, step * window.height, step * window.width)

@@ -7,7 +7,6 @@ metadata   "espcn-training": {"taken": 1200, "recipe": {..}, "budget": {..},
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from espcn.errors import ModelError
 from espcn.recipe import Budget, Recipe
+from espcn.weights_file import write_atomically
 
 _KEY = "espcn-training"
 
@@ -56,16 +56,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     }
     data = save(dict(checkpoint.tensors), metadata={_KEY: json.dumps(facts)})
     # always the same name: what a killed run leaves is overwritten
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ModelError(f"cannot write {path}: {error.strerror}") from error
+    write_atomically(path, data, temporary=path.with_name(f".{path.name}.tmp"))
 
 
 def read_checkpoint(path: Path, recipe: Recipe, budget: Budget, *, pixels: str) -> Checkpoint:

@@ -73,12 +73,18 @@ def check_free(path: Path, *, overwrite: bool) -> None:
         raise ModelError(f"{path} exists: choose another name or give --overwrite")
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Put a file in place whole or not at all; raises `ModelError` if it cannot."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex}")
+def write_atomically(path: Path, data: bytes, *, temporary: Path | None = None) -> None:
+    """Put a file in place whole and durably, or not at all; raises `ModelError` if it cannot.
+
+    `temporary` is its name until it is whole; one that nobody else chooses unless given.
+    """
+    temporary = temporary or path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex}")
     try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise ModelError(f"cannot write {path}: {error.strerror}") from error

@@ -27,13 +27,16 @@ Pixels = NDArray[Any]
 Restore = Callable[[NDArray[np.float32]], NDArray[np.floating]]
 """(band, y, x) in the picture's counts, not rounded -> (band, y * scale, x * scale)."""
 
+BEST = 100.0
+"""Decibels of an error of 1e-5 of the range of values; smaller ones count as that."""
+
 
 @dataclass(frozen=True, slots=True)
 class Quality:
     """How well pixels were restored; errors are in their unit."""
 
     psnr: float
-    """Peak signal-to-noise ratio in dB; infinite where nothing differs."""
+    """Peak signal-to-noise ratio in dB; at most `BEST`, for a mean of infinities says nothing."""
     ssim: float
     """Structural similarity, 1 where nothing differs."""
     rmse: float
@@ -86,7 +89,7 @@ class Trial:
         truth, border, peak = self.truth[band], self.degradation.scale, self.peaks[band]
         degradation = self.degradation.of_band(band)
         return Quality(
-            psnr=metrics.psnr(plane, truth, border=border, peak=peak),
+            psnr=min(metrics.psnr(plane, truth, border=border, peak=peak), BEST),
             ssim=metrics.ssim(plane, truth, border=border, peak=peak),
             rmse=metrics.rmse(plane, truth, border=border),
             bias=metrics.bias(plane, truth, border=border),

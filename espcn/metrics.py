@@ -4,14 +4,12 @@ Arrays are (.., y, x), sums float64. Where a measure refers to a range of values
 guessed from a data type.
 """
 
-from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from espcn import resample
 from espcn.degradation import Degradation
 from espcn.errors import ModelError
 
@@ -107,20 +105,6 @@ def crop_to_multiple(fine: NDArray[Scalar], scale: int) -> NDArray[Scalar]:
     """Drop the last rows and columns of (.., y, x) that do not fill a low-resolution pixel."""
     height, width = (side - side % scale for side in fine.shape[-2:])
     return fine[..., :height, :width]
-
-
-def restored_psnr(
-    truth: Plane, scale: int, *, restore: Callable[[NDArray[np.float32]], NDArray[np.float32]]
-) -> float:
-    """PSNR in dB of one (y, x) luma plane degraded by `scale` and restored by `restore`.
-
-    The papers' protocol: see `espcn.evaluation`. `restore` takes the low-resolution (y, x) float32
-    plane in counts from 0 to 255, not rounded, and returns (y * scale, x * scale) in counts.
-    """
-    truth = crop_to_multiple(truth, scale)
-    low = resample.shrink(truth.astype(np.float64), scale).astype(np.float32)
-    restored = np.clip(np.floor(restore(low) + 0.5), 0, 255).astype(np.uint8)
-    return psnr(restored, truth, border=scale)
 
 
 def inner(values: NDArray[Scalar], border: int) -> NDArray[Scalar]:

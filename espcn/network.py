@@ -2,7 +2,6 @@
 
 from typing import Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -78,21 +77,6 @@ class Network(nn.Module):
         """The three convolutions as they are applied, as float32 arrays."""
         convolutions = self.feature_map_layer[0], self.feature_map_layer[2], self.sub_pixel_layer[0]
         return tuple(_layer(convolution) for convolution in convolutions)
-
-
-def initial_weights(scale: int, *, bands: int = 1, seed: int = 0) -> Weights:
-    """An untrained affine-equivariant ESPCN that starts as plain bicubic: its last layer is small.
-
-    He initialisation (arXiv 1502.01852, eq. 10) for the first two layers.
-    """
-    random = np.random.default_rng(seed)
-
-    def layer(out: int, channels: int, side: int, *, gain: float = 1.0) -> Layer:
-        deviation = gain * np.sqrt(2.0 / (channels * side * side))
-        return Layer(random.normal(0.0, deviation, (out, channels, side, side)).astype(np.float32))
-
-    layers = (layer(64, bands, 5), layer(32, 64, 3), layer(bands * scale**2, 32, 3, gain=0.1))
-    return Weights(layers, scale)
 
 
 def _trim(pixels: Tensor, margin: int) -> Tensor:

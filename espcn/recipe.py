@@ -117,6 +117,8 @@ class Recipe:
     """Of the first weights and of the choice of patches."""
 
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ModelError(f"a seed of {self.seed} cannot be: need 0 or more")
         if self.sub_image is not None and self.sub_image <= overlap():
             raise ModelError(
                 f"sub-images of {self.sub_image} px leave nothing to judge: need more than "

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from espcn.architecture import Weights
+from espcn.evaluation import BEST
 from espcn.network import Network
 from espcn.pairs import Picture, Unit, make_pairs
 from espcn.patches import Pair, Planes
@@ -33,7 +34,7 @@ class Validation:
     """A set of pictures on a device, of each of which a network restores the whole.
 
     PSNR is 10 log10(peak**2 / mean squared error), without a border of `scale` fine pixels and
-    without rounding. Errors are floored at 1e-5 of the peak, 100 dB.
+    without rounding, and at most `espcn.evaluation.BEST`.
     """
 
     def __init__(
@@ -70,5 +71,5 @@ class Validation:
 
     def _mean(self, errors: Sequence[float]) -> float:
         """Mean of the pictures' PSNR in dB."""
-        ratios = np.maximum(np.array(errors) / self._peak**2, 1e-10)
+        ratios = np.maximum(np.array(errors) / self._peak**2, 10 ** (-BEST / 10))
         return float(np.mean(-10.0 * np.log10(ratios)))

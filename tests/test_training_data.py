@@ -214,7 +214,7 @@ def test_unreadable_files_among_many_are_listed(tmp_path: Path) -> None:
     assert "empty" in reasons(samples, "empty.png")[0]
     assert "codes" in reasons(samples, "x_QA_PIXEL.tif")[0]
     assert reasons(samples, "tiny.tif") == ["is 100 x 8 px; 32 are the least"]
-    assert reasons(samples, tmp_path.name) == ["files that are no images: 1 .txt, 1 README"]
+    assert reasons(samples, tmp_path.name) == ["files that are no images: 1 .txt, 1 of other names"]
     assert not reasons(samples, "good.tif.ovr")
 
 

@@ -10,6 +10,7 @@ from dicom_files import write_dicom
 from fakes import texture
 from slide_files import SPACING, cut, save, slide_header
 
+from pipeline.dicom.privacy import called
 from pipeline.tiling import Window
 from workflows.data_options import DataOptions
 from workflows.find_sources import find
@@ -23,8 +24,13 @@ def read(path: Path, options: DataOptions = SMALL) -> Samples:
     return read_samples([str(path)], options, scale=2)
 
 
+def frame_of(sample: Sample) -> int:
+    _, _, number = sample.name.partition(", frame ")
+    return int(number or 1) - 1
+
+
 def frames(samples: tuple[Sample, ...]) -> set[tuple[str, int]]:
-    return {(Path(sample.uri).name, sample.frame) for sample in samples}
+    return {(Path(sample.uri).name, frame_of(sample)) for sample in samples}
 
 
 def test_frames_of_a_stack_are_held_back_as_a_run_with_a_gap(tmp_path: Path) -> None:
@@ -56,7 +62,7 @@ def test_frames_of_a_stack_are_held_back_as_a_run_with_a_gap(tmp_path: Path) -> 
     assert len(learned) + len(judged) + len(between) == 20
     for sample in (*samples.train, *samples.validation):
         rows, columns = sample.window.slices
-        assert np.array_equal(sample.pixels[0], pixels[sample.frame, rows, columns])
+        assert np.array_equal(sample.pixels[0], pixels[frame_of(sample), rows, columns])
 
 
 def test_frames_of_a_film_stay_together(tmp_path: Path) -> None:
@@ -80,7 +86,8 @@ def test_every_frame_is_found_by_a_name_of_its_own(tmp_path: Path) -> None:
     pixels = texture((3, 64, 64), "int16")
     write_dicom(tmp_path / "a.dcm", pixels)
     found, _ = find([str(tmp_path)])
-    assert [one.name for one in found] == [f"a.dcm, frame {n}" for n in (1, 2, 3)]
+    name = called(tmp_path / "a.dcm")
+    assert [one.name for one in found] == [f"{name}, frame {n}" for n in (1, 2, 3)]
     read_back = [one.open().read(Window(0, 0, 64, 64))[0] for one in found]
     assert np.array_equal(read_back, pixels)
 

@@ -39,22 +39,22 @@ class Chosen:
 
 def choose(found: Found, options: DataOptions) -> Chosen | Skip:
     """The bands of a source that are wanted, or why it cannot be used."""
-    profile, uri = found.profile, found.address.uri
+    profile, label = found.profile, found.label
     if min(profile.height, profile.width) < NARROWEST:
-        return Skip(uri, f"is {profile.width} x {profile.height} px; {NARROWEST} are the least")
+        return Skip(label, f"is {profile.width} x {profile.height} px; {NARROWEST} are the least")
     names = band_names(profile)
     positions = select_bands(names, profile.light, options.bands)
     wanted = ", ".join(options.bands)
     if options.channels == "joint" and len(positions) < len(options.bands):
         return Skip(
-            uri,
+            label,
             f"has not all of the bands {wanted}; gdalbuildvrt -separate joins files of one band",
         )
     if not positions:
-        return Skip(uri, f"has none of the bands {wanted}" if wanted else "has no band of light")
+        return Skip(label, f"has none of the bands {wanted}" if wanted else "has no band of light")
     if options.channels == "luma" and (profile.dtype != "uint8" or len(positions) not in (1, 3)):
         return Skip(
-            uri,
+            label,
             f"has {len(positions)} bands of {profile.dtype}; luma is that of red, green and blue, "
             "or of grey, of 8 bits",
         )
@@ -63,7 +63,7 @@ def choose(found: Found, options: DataOptions) -> Chosen | Skip:
     try:
         narrowed = narrow(found, positions)
     except SourceError as error:
-        return Skip(uri, without_folders(error.message, uri))
+        return Skip(label, without_folders(error.message, found.address.uri))
     return Chosen(narrowed, tuple(names[position] for position in positions), options.channels)
 
 
@@ -77,7 +77,7 @@ def check_agreement(chosen: Sequence[Chosen]) -> tuple[str, ...]:
         known = [pair for pair in zip(first.names, other.names, strict=False) if all(pair)]
         if len(first.names) != len(other.names) or not all(same_band(*pair) for pair in known):
             raise SourceError(
-                f"{first.found.address.uri} has {_listed(first)}, {other.found.address.uri} has "
+                f"{first.found.label} has {_listed(first)}, {other.found.label} has "
                 f"{_listed(other)}: to train on bands together they must be the same everywhere; "
                 "choose them with --bands, or leave sources out"
             )

@@ -165,9 +165,7 @@ def _measure(tried: Tried) -> Measured:
 
 
 def _skip(found: Found, error: Exception) -> Skip:
-    return Skip(
-        found.address.uri, error.message if isinstance(error, PipelineError) else str(error)
-    )
+    return Skip(found.label, error.message if isinstance(error, PipelineError) else str(error))
 
 
 def _warnings(exam: Exam, network: Network, profiles: Sequence[Profile]) -> tuple[str, ...]:

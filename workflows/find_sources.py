@@ -11,10 +11,11 @@ from pathlib import Path
 
 from pipeline.dicom.files import is_dicomdir
 from pipeline.dicom.headers import PREAMBLE
+from pipeline.dicom.privacy import called
 from pipeline.errors import SourceError
 from pipeline.options import SourceOptions
 from pipeline.profile import Profile
-from pipeline.sources import Address, Source, absolute, open_source, zarr
+from pipeline.sources import Address, Source, absolute, dicom, open_source, zarr
 from workflows.frames import Frame
 
 READ = SourceOptions(drivers=(*SourceOptions().drivers, "BMP"), spacing="warn")
@@ -35,6 +36,12 @@ SHOWN = 3
 """Names of many that are listed."""
 BESIDE = (".ovr", ".msk")
 """Suffixes of files that belong to the image of the name before it."""
+LONGEST_SUFFIX = len(".parquet")
+"""Of files that are no images: what is longer may be a name."""
+DICOMDIR = "DICOMDIR"
+"""A list of files that lie beside it."""
+MODEL = ".safetensors"
+"""Suffix of models, of which pictures bear the name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +53,20 @@ class Found:
     profile: Profile
     """The facts of its header."""
     name: str
-    """Its path below the folder that was named, or its own name."""
+    """Its path below the folder that was named, or its own name, and which frame of several."""
     frame: int = 0
     """Which of its frames, counted from 0."""
+    patient: bool = False
+    """Whether it lies among images of patients: nothing shows its path, its name is an id."""
 
-    def open(self) -> Source:
-        """That frame alone, opened anew; raises SourceError, also if it is not what was found."""
-        opened = open_source(self.address.uri, self.address.options)
-        if opened.profile.identity != self.profile.identity:
-            raise SourceError(
-                "changed while it was being read; run again", uri=opened.profile.label
-            )
-        return Frame(opened, self.frame)
+    @property
+    def label(self) -> str:
+        """What reports call it: its path, or an id."""
+        return called(self.address.uri) if self.patient else self.address.uri
+
+    def open(self, *, shared: bool = True) -> Source:
+        """That frame alone; see `Address.open`."""
+        return Frame(self.address.open(self.profile.identity, shared=shared), self.frame)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +74,7 @@ class Skip:
     """What is not used."""
 
     uri: str
-    """Of a file or a folder."""
+    """Of a file or a folder, or the id of what lies among images of patients."""
     reason: str
     """Why, in one line."""
 
@@ -83,19 +92,10 @@ def find(
     skipped: list[Skip] = []
     seen: set[str] = set()
     left_out = frozenset(os.path.realpath(path) for path in exclude)
-    for path, name in _named(data, skipped, left_out):
-        real = os.path.realpath(path)
-        if real in seen:
-            skipped.append(Skip(path, "is named twice"))
-            continue
-        seen.add(real)
-        address = Address(absolute(path), options)
-        try:
-            profile = open_source(address.uri, options).profile
-        except SourceError as error:
-            skipped.append(Skip(address.uri, without_folders(error.message, address.uri)))
-        else:
-            found += _frames(Found(address, profile, name))
+    for item in data:
+        opened, refused = _find(item, options, seen, left_out)
+        found += (one for source in opened for one in _frames(source))
+        skipped += refused
     if not found:
         first = f"; {skipped[0].uri}: {skipped[0].reason}" if skipped else ""
         raise SourceError(
@@ -103,6 +103,38 @@ def find(
             f"skipped{first})"
         )
     return tuple(found), tuple(skipped)
+
+
+def _find(
+    item: str, options: SourceOptions, seen: set[str], left_out: frozenset[str]
+) -> tuple[list[Found], list[Skip]]:
+    """Those of one file or folder; `seen` grows by the real paths of what it holds."""
+    found: list[Found] = []
+    skipped: list[Skip] = []
+    patients = False
+    for path, name in _named(item, skipped, left_out):
+        real = os.path.realpath(path)
+        if real in seen:
+            skipped.append(Skip(path, "is named twice"))
+            continue
+        seen.add(real)
+        address = Address(absolute(path), options)
+        patients = patients or dicom.claims(address.uri)
+        try:
+            profile = open_source(address.uri, options).profile
+        except SourceError as error:
+            skipped.append(Skip(address.uri, without_folders(error.message, address.uri)))
+        else:
+            found.append(Found(address, profile, name))
+    if patients:  # folders, and what lies beside, are named after them too
+        found = [replace(one, name=called(one.address.uri), patient=True) for one in found]
+        skipped = [_anonymous(skip) for skip in skipped]
+    return found, skipped
+
+
+def _anonymous(skip: Skip) -> Skip:
+    name = called(skip.uri)
+    return Skip(name, skip.reason.replace(Path(skip.uri).name, name))
 
 
 def _frames(found: Found) -> list[Found]:
@@ -135,23 +167,20 @@ def first_of(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _named(
-    data: Sequence[str], skipped: list[Skip], left_out: frozenset[str]
-) -> Iterator[tuple[str, str]]:
-    """(path, name) of every candidate."""
-    for item in data:
-        path = Path(item)
-        real = Path(os.path.realpath(item))
-        if not left_out.isdisjoint(map(str, (real, *real.parents))):
-            skipped.append(Skip(absolute(item), "is written by this run"))
-        elif path.is_dir() and not zarr.claims(item):
-            root = Path(absolute(item))
-            for inner in _walk(root, skipped, left_out):
-                yield str(inner), inner.relative_to(root).as_posix()
-        elif path.exists() or "://" in item or item.startswith("/vsi"):
-            yield item, path.name
-        else:
-            raise SourceError("does not exist", uri=item)
+def _named(item: str, skipped: list[Skip], left_out: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """(path, name) of every candidate in a file or folder."""
+    path = Path(item)
+    real = Path(os.path.realpath(item))
+    if not left_out.isdisjoint(map(str, (real, *real.parents))):
+        skipped.append(Skip(absolute(item), "is written by this run"))
+    elif path.is_dir() and not zarr.claims(item):
+        root = Path(absolute(item))
+        for inner in _walk(root, skipped, left_out):
+            yield str(inner), inner.relative_to(root).as_posix()
+    elif path.exists() or "://" in item or item.startswith("/vsi"):
+        yield item, path.name
+    else:
+        raise SourceError("does not exist", uri=item)
 
 
 def _walk(root: Path, skipped: list[Skip], left_out: frozenset[str]) -> Iterator[Path]:
@@ -170,17 +199,27 @@ def _walk(root: Path, skipped: list[Skip], left_out: frozenset[str]) -> Iterator
             if path.name in stores or _is_image(path):
                 yield path
             elif not _is_beside(path):
-                others[path.suffix.lower() or path.name] += 1
+                others[_kind(path)] += 1
         if others:
             listed = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
             skipped.append(Skip(str(folder), f"files that are no images: {listed}"))
 
 
+def _kind(path: Path) -> str:
+    """What a file that is no image is counted as: its suffix, if that is not part of a name."""
+    if path.name == DICOMDIR:
+        return DICOMDIR
+    suffix = path.suffix.lower()
+    return suffix if 1 < len(suffix) <= LONGEST_SUFFIX else "of other names"
+
+
 def _is_image(path: Path) -> bool:
     """Whether a file is named or begins like an image; not what lies beside one."""
+    if _is_beside(path):
+        return False
     if path.suffix.lower() in SUFFIXES:
         return True
-    if _is_beside(path) or not path.is_file():
+    if not path.is_file():
         return False
     try:
         with path.open("rb") as file:
@@ -193,4 +232,7 @@ def _is_image(path: Path) -> bool:
 
 
 def _is_beside(path: Path) -> bool:
+    """Whether a file belongs to an image, or shows what a model makes of some."""
+    if path.suffix == ".png" and path.with_suffix(MODEL).exists():
+        return True
     return path.suffix.lower() in BESIDE and path.with_suffix("").exists()

@@ -13,7 +13,7 @@ from itertools import chain, groupby
 from workflows.choose import NARROWEST, Chosen
 from workflows.data_options import DataOptions
 from workflows.draw import Cut, Stretch, drawn
-from workflows.find_sources import Skip, without_folders
+from workflows.find_sources import Found, Skip, without_folders
 from workflows.pictures import WHOLE, is_picture
 from workflows.samples import Lost, Placed, read
 from workflows.split import Area
@@ -54,15 +54,14 @@ class Losses:
     def skips(self, chosen: Sequence[Chosen]) -> list[Skip]:
         """What was lost of each source, in words."""
         return [
-            self._skip(source, chosen[source].found.address.uri, reason)
-            for source, reason in sorted(self.lost)
+            self._skip(source, chosen[source].found, reason) for source, reason in sorted(self.lost)
         ]
 
-    def _skip(self, source: int, uri: str, reason: str) -> Skip:
+    def _skip(self, source: int, found: Found, reason: str) -> Skip:
         count = self.lost[source, reason]
         detail = f": {self.details[source]}" if reason == "unreadable" else ""
         text = f"{count} window{'s' if count > 1 else ''} left out: {reason}{detail}"
-        return Skip(uri, without_folders(text, uri))
+        return Skip(found.label, without_folders(text, found.address.uri))
 
 
 def gather(

@@ -91,7 +91,7 @@ def _mean(pairs: Sequence[Both], side: int) -> Figures:
 
 
 def _look(sample: Sample, trial: Trial, model: str) -> Look:
-    place = f"{Path(sample.uri).name} [{sample.window.y}, {sample.window.x}]"
+    place = f"{Path(sample.name).name} [{sample.window.y}, {sample.window.x}]"
     named = ", ".join(filter(None, sample.bands))
     return Look(
         f"{place} {named}".strip(),

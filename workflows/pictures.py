@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.profile import Profile
 
 PHOTOGRAPHS = ("PNG", "JPEG", "BMP")
-"""Drivers of pictures, where they are not located."""
+"""Drivers of pictures, where they are not located; their 8-bit values are shades already."""
 WHOLE = 1024
 """Largest side in pixels of a picture that is never cut."""
 

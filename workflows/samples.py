@@ -30,8 +30,8 @@ class Sample:
     """Absolute path of the source."""
     window: Window
     """Which part of it."""
-    frame: int = 0
-    """Of which frame, counted from 0."""
+    name: str
+    """What reports call the source."""
 
     @property
     def digest(self) -> str:
@@ -53,7 +53,7 @@ class Lost:
     source: int
     """Which source."""
     reason: str
-    """nodata, saturated, constant or unreadable."""
+    """nodata, saturated, constant or unreadable; of many together also `shares.REPEATED`."""
     detail: str = ""
     """Why it is unreadable."""
 
@@ -61,7 +61,7 @@ class Lost:
 def read(source: int, chosen: Chosen, stretches: Sequence[Stretch]) -> list[Placed | Lost]:
     """The samples of some stretches of one source, or what was lost."""
     try:
-        opened = chosen.found.open()
+        opened = chosen.found.open(shared=False)
     except SourceError as error:
         return [lost for one in stretches for lost in _unread(source, chosen, one, error)]
     return [made for one in stretches for made in _read(source, chosen, one, opened)]
@@ -92,7 +92,7 @@ def _cut(
     source: int, chosen: Chosen, stretch: Stretch, pixels: Pixels, valid: Mask | None
 ) -> Iterator[Placed | Lost]:
     """The samples of one stretch."""
-    profile, frame = chosen.found.profile, chosen.found.frame
+    profile, name = chosen.found.profile, chosen.found.name
     for piece in stretch.pieces():
         rows, columns = piece.within(stretch.window).slices
         part = pixels[:, rows, columns]
@@ -103,7 +103,7 @@ def _cut(
                 yield Lost(source, reason)
                 continue
             taken = _luma(part) if chosen.channels == "luma" else part[bands].copy()
-            made = Sample(taken, names, profile.uri, piece, frame)
+            made = Sample(taken, names, profile.uri, piece, name)
             yield (source, piece.y, piece.x, index), made
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
@@ -23,6 +24,8 @@ from workflows.ground import Footprint, Group
 
 HALF = 0.45
 """Of a slice's thickness in spacings: neighbours do not touch."""
+SAME = 0.1
+"""Of a pixel: slices that are nearer show the same place twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +38,20 @@ class Slice:
     """Slices of one series have one spacing."""
     corners: Vector
     """(4, 3) its corners."""
+    pixel: float
+    """Side of a pixel, in the unit of the corners."""
     normal: Vector
     """(3,) unit vector across it."""
 
 
 def share_body(sources: Sequence[tuple[int, Found]], *, gap: int) -> tuple[Group, ...]:
-    """The groups of DICOM slices, each with its index; `gap` in slices."""
+    """The groups of DICOM slices, each with its index; `gap` in slices. Raises SourceError."""
     frames: dict[str, list[tuple[int, Profile, Slice]]] = defaultdict(list)
-    for index, found in sources:
-        placed = place(found.profile, _plane(found))
-        frames[placed.frame].append((index, found.profile, placed))
+    for uri, members in groupby(sources, key=lambda source: source[1].address.uri):
+        planes = open_series(uri).planes
+        for index, found in members:
+            placed = place(found.profile, planes[found.frame])
+            frames[placed.frame].append((index, found.profile, placed))
     return tuple(_group(members, gap) for members in frames.values())
 
 
@@ -58,17 +65,12 @@ def place(profile: Profile, plane: Plane | None) -> Slice:
     if plane is None:
         frame = f"series {series}" if series and number else f"image {profile.uri}"
         height = float(number or 0)
-        return Slice(frame, series, np.array([[0.0, 0.0, height]] * 4), np.array([0.0, 0.0, 1.0]))
+        up = np.array([0.0, 0.0, 1.0])
+        return Slice(frame, series, np.array([height * up] * 4), 1.0, up)
     size = plane.spacing or (1.0, 1.0)
     corners = outer_corners(plane.position, plane.orientation, size, profile.shape[1:])
     frame = tags.get("FrameOfReference") or f"series {series or profile.uri}"
-    return Slice(frame, series, corners, normal(plane.orientation))
-
-
-def _plane(found: Found) -> Plane | None:
-    """Where a frame lies, where that is known; raises SourceError."""
-    planes = open_series(found.address.uri).planes
-    return planes[found.frame] if planes else None
+    return Slice(frame, series, corners, min(size), normal(plane.orientation))
 
 
 def _group(members: Sequence[tuple[int, Profile, Slice]], gap: int) -> Group:
@@ -76,7 +78,7 @@ def _group(members: Sequence[tuple[int, Profile, Slice]], gap: int) -> Group:
     spans = np.array(
         [[np.min(s.corners @ normal), np.max(s.corners @ normal)] for *_, s in members]
     )
-    spans /= _spacing([s.series for *_, s in members], spans.mean(axis=1))
+    spans /= _spacing([placed for *_, placed in members], spans.mean(axis=1))
     footprints = tuple(
         Footprint(
             index,
@@ -90,13 +92,12 @@ def _group(members: Sequence[tuple[int, Profile, Slice]], gap: int) -> Group:
     return Group(footprints, Grid(), 1.0, float(gap))
 
 
-def _spacing(series: Sequence[str], middles: Vector) -> float:
+def _spacing(slices: Sequence[Slice], middles: Vector) -> float:
     """The widest of the usual distances between neighbours in a series; 1 where there are none."""
-    apart = []
-    for name in set(series):
-        places = np.unique(
-            np.round([m for s, m in zip(series, middles, strict=True) if s == name], 3)
-        )
-        if len(places) > 1:
-            apart.append(float(np.median(np.diff(places))))
+    series: dict[str, list[float]] = defaultdict(list)
+    for one, middle in zip(slices, middles, strict=True):
+        series[one.series].append(middle)
+    near = SAME * min(one.pixel for one in slices)
+    steps = [np.diff(np.sort(places)) for places in series.values()]
+    apart = [float(np.median(step[step > near])) for step in steps if (step > near).any()]
     return max(apart, default=1.0)

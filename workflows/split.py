@@ -139,7 +139,8 @@ def _blocks(group: Group) -> list[Box]:
     found = []
     for number, (top, bottom) in enumerate(pairwise(rows)):
         row = [Box(top, left, bottom, right) for left, right in pairwise(columns)]
-        inside = [one for one in group.footprints if one.box.touches(around(row))]
+        whole = around(row)
+        inside = [one for one in group.footprints if one.box.touches(whole)]
         row = [box for box in row if any(one.box.touches(box) for one in inside)]
         found += row[::-1] if number % 2 else row
     return found

@@ -105,7 +105,7 @@ def _ground(chosen: Sequence[Chosen], options: DataOptions, held_back: frozenset
     """Sources that show the same ground, or the same body."""
     numbered: list[tuple[int, Found]] = list(enumerate(one.found for one in chosen))
     slices = [one for one in numbered if one[1].profile.medical and not one[1].profile.slide]
-    rasters = [one for one in numbered if one not in slices]
+    rasters = [one for one in numbered if not one[1].profile.medical or one[1].profile.slide]
     ground = share_ground(rasters, block=options.block, gap=options.side, held_back=held_back)
     bodies = share_body(slices, gap=options.slice_gap)
     return replace(ground, groups=(*ground.groups, *bodies))
@@ -116,7 +116,7 @@ def _between(chosen: Sequence[Chosen], shares: Shares, ground: Ground) -> list[S
     used = {area.source for area in (*shares.areas.train, *shares.areas.validation)}
     usual = "lies between what is trained on and what is held back"
     return [
-        Skip(one.found.address.uri, ground.unclear.get(source, usual))
+        Skip(one.found.label, ground.unclear.get(source, usual))
         for source, one in enumerate(chosen)
         if source not in used
     ]

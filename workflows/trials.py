@@ -27,16 +27,14 @@ from pipeline.survey import normalisation
 from pipeline.tiling import Window
 from workflows.band_names import band_names
 from workflows.find_sources import Found
-from workflows.frames import Frame
 from workflows.job import ModelOptions
+from workflows.pictures import PHOTOGRAPHS
 from workflows.sheet import Look
 
 WHOLE = 2**24
 """Samples (pixels x bands) up to which a picture is tried as a whole."""
 SIDES, GRID = (512, 128), 4
 """Sides of the windows that are looked for in turn, and how many along each axis at most."""
-PHOTOGRAPHS = ("PNG", "JPEG", "BMP")
-"""Drivers of pictures whose 8-bit values are shades already."""
 
 Network = espcn.Upscaler | espcn.Consistent
 """With steps of consistency or without."""
@@ -95,7 +93,7 @@ def make_trials(found: Found, exam: Exam, network: espcn.Upscaler) -> Iterator[T
     restore = _restorer(tried, profile, exam.radiometry)
     degradation = _degradation(exam, network, names)
     photograph = profile.dtype == "uint8" and profile.driver in PHOTOGRAPHS
-    source = Frame(found.address.open(profile.identity), found.frame)
+    source = found.open()
     for window in _windows(source, bands):
         truth = source.read(window)[list(bands)]
         if is_paper:
@@ -149,7 +147,7 @@ def _windows(source: Source, bands: Sequence[int]) -> Iterator[Window]:
     raise SourceError(
         f"has no window of {SIDES[-1]} x {SIDES[-1]} px without invalid pixels among "
         f"{GRID * GRID} spread over it",
-        uri=source.profile.uri,
+        uri=source.profile.label,
     )
 
 

@@ -166,7 +166,7 @@ def _digest(found: Found, *, middle: bool) -> str:
     rows, columns = min(PROBE[0], height), min(PROBE[1], width)
     top, left = ((height - rows) // 2, (width - columns) // 2) if middle else (0, 0)
     try:
-        pixels = found.open().read(Window(top, left, rows, columns))
+        pixels = found.open(shared=False).read(Window(top, left, rows, columns))
     except SourceError:
         return ""
     return hashlib.sha256(pixels.tobytes()).hexdigest()

@@ -52,13 +52,14 @@ class Address:
     options: SourceOptions
     """How it is read."""
 
-    def open(self, identity: Identity) -> Source:
+    def open(self, identity: Identity, *, shared: bool = True) -> Source:
         """The source, opened once per thread and kept open; raises SourceError.
 
         Only a few at a time. One of another identity is opened anew, and refused if it still is not
-        the version that was asked for. Threads of a process share what they decode.
+        the version that was asked for. Threads of a process share what they decode, unless nothing
+        of it will be read again.
         """
-        held: dict[Address, Source] = _thread.__dict__.setdefault("held", {})
+        held: dict[Address, SharedSource] = _thread.__dict__.setdefault("held", {})
         source = held.pop(self, None)
         if source is None or source.profile.identity != identity:
             opened = open_source(self.uri, self.options)
@@ -70,7 +71,7 @@ class Address:
             raise ChangedError(
                 "changed while it was being read; run the job again", uri=source.profile.label
             )
-        return source
+        return source if shared else source.source
 
 
 KEPT = 4

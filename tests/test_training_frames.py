@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,30 @@ def test_levels_of_a_slide_are_held_back_on_the_same_ground(tmp_path: Path) -> N
     learned, judged = (
         [on_the_finest(sample) for sample in some] for some in (samples.train, samples.validation)
     )
+    assert not any(all(one.overlap(other).shape) for one in learned for other in judged)
+
+
+def test_scans_of_one_slide_are_held_back_on_the_same_ground(tmp_path: Path) -> None:
+    """The second one of a part of it, in a series of its own."""
+    whole, (top, left) = texture((3, 800, 700), "uint8"), (300, 101)
+    for number, pixels in enumerate((whole, np.ascontiguousarray(whole[:, top:, left:]))):
+        header = slide_header(pixels.shape, 96, "uint8")
+        header.SOPInstanceUID, header.SeriesInstanceUID = f"1.2.3.4.{number}", f"1.2.3.2.{number}"
+        corner = header.TotalPixelMatrixOriginSequence[0]
+        if number:  # as TURN has it: down is -x, right is -y
+            corner.XOffsetInSlideCoordinateSystem -= top * SPACING[0]
+            corner.YOffsetInSlideCoordinateSystem -= left * SPACING[1]
+        save(tmp_path / f"{number}.dcm", header, list(cut(pixels, 96).values()))
+    samples = read(tmp_path)
+
+    def on_the_whole(sample: Sample) -> Window:
+        window, moved = sample.window, sample.uri.endswith("1.dcm")
+        return replace(window, y=window.y + moved * top, x=window.x + moved * left)
+
+    learned, judged = (
+        [on_the_whole(s) for s in some] for some in (samples.train, samples.validation)
+    )
+    assert {sample.uri[-5:] for sample in samples.train} == {"0.dcm", "1.dcm"}
     assert not any(all(one.overlap(other).shape) for one in learned for other in judged)
 
 

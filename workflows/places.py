@@ -52,13 +52,23 @@ def located(profile: Profile) -> Place | None:
 def on_slide(profile: Profile) -> Place:
     """The place of a level of a slide, or of one of its focal planes and optical paths.
 
-    All levels begin in one corner, to less than a pixel; without spacing they also end in one.
+    On the glass, in millimetres, to a pixel; where that is not said: of all levels the same square.
+    DICOM PS3.3, section C.8.12.2.1.1.
     """
     tags = profile.dicom
-    spacing = tags.get("PixelSpacing", f"{1 / profile.height}\\{1 / profile.width}")
-    down, right = map(float, spacing.split("\\"))
     frame = tags.get("FrameOfReference") or tags.get("Series") or profile.uri
-    return Place(Grid((right, 0.0, 0.0, 0.0, down, 0.0)), f"slide {frame}", slack=1.0)
+    down, right = _numbers(tags, "PixelSpacing") or (1 / profile.height, 1 / profile.width)
+    x, y = _numbers(tags, "ImagePositionSlide") or (0.0, 0.0)
+    plain = Grid((right, 0.0, x, 0.0, down, y))
+    turn = _numbers(tags, "ImageOrientationSlide")
+    if len(turn) != len(plain.affine):
+        return Place(plain, f"slide {frame}", slack=1.0)
+    turned = (right * turn[0], down * turn[3], x, right * turn[1], down * turn[4], y)
+    return Place(Grid(turned) if maps_somewhere(turned) else plain, f"slide {frame}", slack=1.0)
+
+
+def _numbers(tags: Mapping[str, str], name: str) -> tuple[float, ...]:
+    return tuple(map(float, filter(None, tags.get(name, "").split("\\"))))
 
 
 def _on_map(affine: Affine6, crs: str | None, *, slack: float = 0.0) -> Place:

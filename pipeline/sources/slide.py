@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from pipeline.dicom.frames import Frames
+from pipeline.dicom.instances import first, numbers
 from pipeline.dicom.privacy import forget_phi
 from pipeline.dicom.series import Series
 from pipeline.dicom.slide import Slide, open_slide
@@ -142,11 +143,17 @@ def _bands(stored: Stored, options: SourceOptions) -> tuple[Band, ...]:
 
 
 def _tags(series: Series, slide: Slide) -> dict[str, str]:
-    """What it is and how large its pixels are, and nothing about whom it shows."""
+    """What it is, where its pixels lie and how large they are, and nothing about whom it shows."""
     found = {name: value for name, value in tags_of(series).items() if name in TOLD}
-    if slide.spacing:
-        found["PixelSpacing"] = "\\".join(f"{size:.12g}" for size in slide.spacing)
-    return found
+    origin = first(slide.header, "TotalPixelMatrixOriginSequence")
+    x, y = (numbers(origin, f"{axis}OffsetInSlideCoordinateSystem") for axis in "XY")
+    numbered = {
+        "PixelSpacing": slide.spacing or (),
+        "ImagePositionSlide": (*x, *y) if x and y else (),
+        "ImageOrientationSlide": numbers(slide.header, "ImageOrientationSlide"),
+    }
+    told = {name: "\\".join(f"{one:.12g}" for one in some) for name, some in numbered.items()}
+    return found | {name: text for name, text in told.items() if text}
 
 
 def _forgotten(slide: Slide) -> dict[str, str]:

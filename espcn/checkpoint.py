@@ -2,7 +2,7 @@
 
 tensors    kernel.0, average.0, optimizer.0, ...     of the run (`Run.state`)
            best.0.weight, best.0.bias, ...           the best network so far
-metadata   "espcn-training": {"taken": 1200, "recipe": {..}, "budget": {..},
+metadata   "espcn-training": {"taken": 1200, "seconds": 95.1, "recipe": {..}, "budget": {..},
                               "pixels": "sha256", "history": [..]}
 """
 
@@ -36,6 +36,9 @@ class Checkpoint:
     taken: int
     """Steps taken."""
 
+    seconds: float
+    """Spent on them."""
+
     tensors: Mapping[str, Tensor]
     """Of the run, and of the best network so far."""
 
@@ -52,6 +55,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "budget": asdict(checkpoint.budget),
         "pixels": checkpoint.pixels,
         "taken": checkpoint.taken,
+        "seconds": checkpoint.seconds,
         "history": checkpoint.history,
     }
     data = save(dict(checkpoint.tensors), metadata={_KEY: json.dumps(facts)})
@@ -74,7 +78,7 @@ def read_checkpoint(path: Path, recipe: Recipe, budget: Budget, *, pixels: str) 
         facts = json.loads(header["__metadata__"][_KEY])
         theirs = facts["recipe"] | facts["budget"]
         steps, taken, history = int(theirs["steps"]), int(facts["taken"]), list(facts["history"])
-        tensors, trained_on = load(data), facts["pixels"]
+        tensors, trained_on, seconds = load(data), facts["pixels"], float(facts["seconds"])
     except OSError as error:
         raise ModelError(f"cannot go on from {path}: {error.strerror}") from error
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
@@ -85,7 +89,8 @@ def read_checkpoint(path: Path, recipe: Recipe, budget: Budget, *, pixels: str) 
             f"{path} was trained on other pixels: give the same data, or begin anew with "
             "--overwrite"
         )
-    return Checkpoint(replace(recipe, steps=steps), budget, pixels, taken, tensors, history)
+    recipe = replace(recipe, steps=steps)
+    return Checkpoint(recipe, budget, pixels, taken, seconds, tensors, history)
 
 
 def _check_same(path: Path, recipe: Recipe, budget: Budget, theirs: dict[str, object]) -> None:

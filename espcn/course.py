@@ -77,10 +77,10 @@ class Trained:
     """Steps taken."""
 
     seconds: float
-    """Spent on steps since training began or went on."""
+    """Spent on all of its steps, also before it was interrupted."""
 
     waiting: float
-    """Share of that time in which steps waited for their patches."""
+    """Share of the time since training began or went on in which steps waited for their patches."""
 
     device: str
     """What it ran on."""
@@ -114,7 +114,7 @@ class Course:
         self._recipe, self._budget, self._patches = recipe, budget, patches
         self._validation, self._pixels, self._path = validation, pixels, checkpoint
         self._run = Run(recipe, patches, start=start)
-        self._begin, self._begun = time.perf_counter(), 0
+        self._begin, self._begun, self._spent = time.perf_counter(), 0, 0.0
         self._best: tuple[Weights, Figures] | None = None
         self._history: list[dict[str, float]] = []
 
@@ -123,7 +123,8 @@ class Course:
         best = {n: t for n, t in checkpoint.tensors.items() if n.startswith("best.")}
         own = {n: t for n, t in checkpoint.tensors.items() if n not in best}
         self._run.restore(own, checkpoint.taken)
-        self._begun, self._history = checkpoint.taken, checkpoint.history
+        self._begun, self._spent = checkpoint.taken, checkpoint.seconds
+        self._history = checkpoint.history
         if best:
             layers = tuple(_layer_of(best, number) for number in range(3))
             weights = replace(self._run.averaged(), layers=layers)
@@ -198,20 +199,24 @@ class Course:
             tensors[f"best.{number}.weight"] = torch.from_numpy(layer.weight)
             if layer.bias is not None:
                 tensors[f"best.{number}.bias"] = torch.from_numpy(layer.bias)
-        said = self._recipe, self._budget, self._pixels, self._run.taken
+        said = self._recipe, self._budget, self._pixels, self._run.taken, self._seconds()
         write_checkpoint(self._path, Checkpoint(*said, tensors, self._history))
+
+    def _seconds(self) -> float:
+        """Spent on all steps so far."""
+        return self._spent + time.perf_counter() - self._begin
 
     def _trained(self) -> Trained:
         assert self._best is not None
         weights, figures = self._best
-        seconds = max(time.perf_counter() - self._begin, 1e-9)
+        here = max(time.perf_counter() - self._begin, 1e-9)
         return Trained(
             weights,
             figures,
             self._recipe,
             self._run.taken,
-            seconds,
-            waiting=self._run.waited / seconds,
+            self._seconds(),
+            waiting=self._run.waited / here,
             device=_device_name(self._patches.device),
             pixels=self._pixels,
             history=self._history,

@@ -40,7 +40,7 @@ FEWEST = 100
 """Steps that are taken within any budget of minutes."""
 
 
-def train(
+def train(  # noqa: PLR0913 - each is one thing that a run is told
     recipe: Recipe,
     material: Material,
     *,
@@ -49,12 +49,14 @@ def train(
     threads: int = 1,
     checkpoint: Path | None = None,
     resume: bool = False,
+    begin: Callable[[], None] = lambda: None,
     report: Callable[[Progress], None] = lambda _: None,
 ) -> Trained:
     """Train a network; Ctrl-C ends the run after its step, and what is best so far is returned.
 
     `threads` compute on a CPU. `checkpoint` is written every minute and at the end; `resume` goes
-    on from it, to the same result as a run that was not interrupted. Raises `ModelError` when there
+    on from it, to the same result as a run that was not interrupted. `begin` is called when nothing
+    speaks against the run any more, before its first step. Raises `ModelError` when there
     is nothing to train on or to validate with, when the loss is no longer a number, and for a
     checkpoint of another run.
     """
@@ -83,6 +85,7 @@ def train(
         )
         if before is not None:
             course.go_on(before)
+        begin()
         trained = course.finish(report)
         return replace(trained, weights=in_counts(trained.weights, unit, material))
 

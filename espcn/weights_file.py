@@ -55,7 +55,12 @@ def read_weights(path: Path) -> tuple[Weights, str]:
 
 
 def write_weights(path: Path, weights: Weights) -> None:
-    """Write atomically; the same weights give the same bytes. Raises `ModelError` if it cannot."""
+    """Write atomically; raises `ModelError` if it cannot."""
+    write_atomically(path, weights_to_bytes(weights))
+
+
+def weights_to_bytes(weights: Weights) -> bytes:
+    """A weights file; the same weights give the same bytes. Raises `ModelError` for too many."""
     from safetensors.numpy import save
 
     data = save(
@@ -63,8 +68,8 @@ def write_weights(path: Path, weights: Weights) -> None:
         metadata={METADATA_KEY: json.dumps(_facts(weights), sort_keys=True)},
     )
     if len(data) > MAX_BYTES:
-        raise ModelError(f"{path} would have {len(data)} bytes: the limit is {MAX_BYTES}")
-    write_atomically(path, data)
+        raise ModelError(f"the weights would have {len(data)} bytes: the limit is {MAX_BYTES}")
+    return data
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -11,8 +12,10 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from io import StringIO
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -41,7 +44,7 @@ from espcn.models import read_model
 from espcn.resample import shrink
 from espcn.validation import Figures
 from espcn.weights_file import read_weights
-from pipeline.errors import PublishError
+from pipeline.stage import replacing
 from workflows import train as story
 from workflows.cli import run
 from workflows.config import make_training, read_settings
@@ -202,7 +205,8 @@ def test_an_interrupted_run_keeps_the_best_and_resumes_to_the_same_result(
     assert kept.metrics["validation_psnr"] > kept.metrics["validation_psnr_bicubic"]
     assert "(interrupted after" in model.with_suffix(".md").read_text()
 
-    before = model.read_bytes()
+    split = tmp_path / "whole.training" / "split.json"
+    before, split_before = model.read_bytes(), split.read_bytes()
     assert "go on with --resume" in espcn(*command).line
     for changed, named in (
         (("--set", "recipe.learning_rate=0.01"), "with learning_rate 0.012, not 0.01"),
@@ -214,7 +218,7 @@ def test_an_interrupted_run_keeps_the_best_and_resumes_to_the_same_result(
         ran = espcn(*command, *changed, "--resume")
         assert ran.code == 2
         assert f"checkpoint.safetensors was trained {named}: give the same" in ran.line
-    assert model.read_bytes() == before
+    assert (model.read_bytes(), split.read_bytes()) == (before, split_before)
 
     assert espcn(*command, "--resume").code == 0
     assert_same(model, whole)
@@ -261,17 +265,57 @@ def test_a_run_whose_result_could_not_be_written_is_not_lost(
     model = tmp_path / "whole.safetensors"
     command = ("train", pictures, "-o", model, *SMALL, *LONG)
 
-    def full(sheet: object, path: Path) -> None:  # noqa: ARG001 - as a full disk would
-        raise PublishError("cannot be written (No space left on device)", uri=str(path))
-
     with monkeypatch.context() as patched:
-        patched.setattr(story, "write_png", full)
+        patched.setattr(story, "replacing", without_room_for(".png"))
         ran = espcn(*command)
     assert ran.code == 4
-    assert "whole.png" in ran.line
+    assert "cannot be written (No space left on device)" in ran.line
+    assert not model.with_suffix(".md").exists()
     assert not model.exists()
     assert espcn(*command, "--resume").code == 0
     assert_same(model, whole)
+
+
+def test_a_model_is_replaced_with_all_that_belongs_to_it_or_not_at_all(
+    espcn: Callable[..., Ran],
+    pictures: Path,
+    whole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    files = [copied(whole, tmp_path)]
+    files += [Path(shutil.copy(whole.with_suffix(end), tmp_path)) for end in (".md", ".png")]
+    before = [path.read_bytes() for path in files]
+    monkeypatch.setattr(story, "replacing", without_room_for(".safetensors"))
+    other = ("--seed", "1", "--overwrite")
+    assert espcn("train", pictures, "-o", files[0], *SMALL, *LONG, *other).code == 4
+    assert [path.read_bytes() for path in files] == before
+
+
+def without_room_for(suffix: str) -> Callable[[Path], AbstractContextManager[IO[bytes]]]:
+    """`replacing` on a disk that is full once a file of that suffix comes."""
+
+    def full(path: Path) -> AbstractContextManager[IO[bytes]]:
+        if path.suffix == suffix:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replacing(path)
+
+    return full
+
+
+def test_a_run_that_cannot_begin_leaves_the_interrupted_one_as_it_was(
+    espcn: Callable[..., Ran], pictures: Path, tmp_path: Path
+) -> None:
+    model, folder = tmp_path / "m.safetensors", tmp_path / "m.training"
+    folder.mkdir()
+    for name in ("checkpoint.safetensors", "split.json", "events.out.tfevents.1"):
+        (folder / name).write_text("of before")
+    start_from = ("--set", "recipe.start=nowhere", "--overwrite")
+    ran = espcn("train", pictures, "-o", model, *SMALL, *LONG, *start_from)
+    assert ran.code == 2
+    assert "nowhere" in ran.line
+    assert {path.read_text() for path in folder.iterdir()} == {"of before"}
+    assert len(list(folder.iterdir())) == 3
 
 
 def test_samples_too_small_to_measure_are_refused_before_training(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -154,11 +155,18 @@ def draw_sheet(rows: Sequence[Row], *, panel: int) -> Image.Image:
     return sheet
 
 
+def png_bytes(sheet: Image.Image) -> bytes:
+    """A sheet as a file."""
+    file = BytesIO()
+    sheet.save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
 def write_png(sheet: Image.Image, path: Path) -> Path:
     """Write a sheet in one step; raises PublishError."""
     try:
         with replacing(path) as file:
-            sheet.save(file, "PNG", optimize=True)
+            file.write(png_bytes(sheet))
     except OSError as error:
         raise PublishError(f"cannot be written ({error.strerror})", uri=str(path)) from error
     return path

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ from espcn.pairs import Picture
 from espcn.recipe import Budget
 from pipeline.errors import ConfigError, PublishError
 from pipeline.stage import replacing
-from workflows.drawing import draw_sheet, write_png
+from workflows.drawing import draw_sheet, png_bytes
 from workflows.held_back import judge
 from workflows.model_card import Facts, card_text
 from workflows.model_origin import band_names_of, origin_of, verdict_of
@@ -85,7 +86,11 @@ def train(
     )
     on_samples(samples)
     material = make_material(training, samples)
-    with _open_log(training, samples) as log:
+    with TrainingLog() as log:
+
+        def begin() -> None:
+            if launched.first():
+                _begin(training, samples, log)
 
         def note(progress: Progress) -> None:
             log.add(progress)
@@ -99,6 +104,7 @@ def train(
             threads=training.run.threads or _own_cores(),
             checkpoint=training.checkpoint,
             resume=training.resume,
+            begin=begin,
             report=note,
         )
     if not launched.first():
@@ -150,10 +156,8 @@ def _check(training: Training) -> None:
             raise ConfigError(f"{path} exists; choose another name or give --overwrite")
 
 
-def _open_log(training: Training, samples: Samples) -> TrainingLog:
-    """The run's folder with the split in it, and what TensorBoard shows; first process only."""
-    if not launched.first():
-        return TrainingLog(None)
+def _begin(training: Training, samples: Samples, log: TrainingLog) -> None:
+    """The run's folder with the split in it, and what TensorBoard shows."""
     folder = training.folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -161,7 +165,7 @@ def _open_log(training: Training, samples: Samples) -> TrainingLog:
             training.checkpoint.unlink(missing_ok=True)
         with replacing(folder / "split.json") as file:
             file.write(json.dumps(samples.split, indent=1, ensure_ascii=False).encode())
-        return TrainingLog(folder, resumed=training.resume)
+        log.begin(folder, resumed=training.resume)
     except OSError as error:
         raise PublishError(f"cannot be written ({error.strerror})", uri=str(folder)) from error
 
@@ -182,7 +186,7 @@ def _range(samples: Sequence[Sample]) -> tuple[float, float]:
 
 def _finish(training: Training, samples: Samples, material: Material, trained: Trained) -> Outcome:
     """Measure the network, say what it is, and write it, last of all."""
-    from espcn.weights_file import write_weights
+    from espcn.weights_file import weights_to_bytes
 
     judgement = judge(trained.weights, training, samples, material)
     verdict = verdict_of(*judgement.bands["all"])
@@ -200,15 +204,22 @@ def _finish(training: Training, samples: Samples, material: Material, trained: T
         bands=judgement.bands,
     )
     model, card, sheet = training.outputs
-    write_png(draw_sheet(judgement.rows, panel=PANEL), sheet)
-    _write_text(card, card_text(facts))
-    write_weights(model, replace(weights, metrics=facts.metrics))
+    _put(
+        {
+            model: weights_to_bytes(replace(weights, metrics=facts.metrics)),
+            card: card_text(facts).encode(),
+            sheet: png_bytes(draw_sheet(judgement.rows, panel=PANEL)),
+        }
+    )
     return Outcome(model, card, sheet, facts)
 
 
-def _write_text(path: Path, text: str) -> None:
+def _put(contents: Mapping[Path, bytes]) -> None:
+    """Write files that belong together, the first one last; none if one cannot be written."""
     try:
-        with replacing(path) as file:
-            file.write(text.encode())
+        with ExitStack() as stack:
+            for path, data in contents.items():
+                stack.enter_context(replacing(path)).write(data)
     except OSError as error:
-        raise PublishError(f"cannot be written ({error.strerror})", uri=str(path)) from error
+        uri = str(next(iter(contents)))
+        raise PublishError(f"cannot be written ({error.strerror})", uri=uri) from error

@@ -7,17 +7,20 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from tensorboardX import SummaryWriter
+
     from espcn.course import Progress
 
 
 class TrainingLog:
     """Event files in a folder; a run that begins anew removes those of the one before."""
 
-    def __init__(self, folder: Path | None, *, resumed: bool = False) -> None:
-        """`folder` None: write nothing."""
-        self._writer = None
-        if folder is None:
-            return
+    def __init__(self) -> None:
+        """Write nothing yet."""
+        self._writer: SummaryWriter | None = None
+
+    def begin(self, folder: Path, *, resumed: bool) -> None:
+        """Note what follows in `folder`."""
         from tensorboardX import SummaryWriter
 
         if not resumed:

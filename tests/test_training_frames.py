@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from dicom_classes import frame_groups, item
-from dicom_files import write_dicom
+from dicom_files import write_dicom, write_series
 from fakes import texture
+from PIL import Image
+from pydicom import dcmread
 from slide_files import SPACING, cut, save, slide_header
 
 from pipeline.dicom.privacy import called
+from pipeline.errors import SourceError
 from pipeline.tiling import Window
 from workflows.data_options import DataOptions
 from workflows.find_sources import find
@@ -138,3 +143,49 @@ def test_scans_of_one_slide_are_held_back_on_the_same_ground(tmp_path: Path) -> 
 def on_the_finest(sample: Sample) -> Window:
     step, window = 2 ** int(Path(sample.uri).stem), sample.window
     return Window(step * window.y, step * window.x, step * window.height, step * window.width)
+
+
+def test_what_is_true_of_all_frames_is_said_once(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "tiny.dcm", texture((20, 16, 16), "int16"))
+    write_dicom(tmp_path / "film.dcm", texture((20, 64, 64), "int16"))
+    with pytest.raises(SourceError, match="give more slices, or more films"):
+        read(tmp_path)
+    write_dicom(tmp_path / "other.dcm", texture((20, 64, 64), "int16", seed=1))
+    samples = read(tmp_path)
+    assert [skip.reason for skip in samples.skipped] == [
+        "is 16 x 16 px; 32 are the least (20 times)"
+    ]
+    assert samples.split["text"] == "10% by runs of slices, seed 0"
+
+
+def test_time_points_of_one_place_do_not_shrink_the_gap(tmp_path: Path) -> None:
+    """Positions that differ by rounding are one place twice, not a step from slice to slice."""
+    write_series(tmp_path / "a", 20, SeriesInstanceUID="1.2.4")
+    write_series(tmp_path / "b", 20, first=0.002, SeriesInstanceUID="1.2.4")
+    places = {
+        path: _place(path) for path in (*(tmp_path / "a").iterdir(), *(tmp_path / "b").iterdir())
+    }
+    samples = read(tmp_path)
+    learned, judged = (
+        {places[Path(sample.uri)] for sample in some}
+        for some in (samples.train, samples.validation)
+    )
+    assert min(abs(a - b) for a in learned for b in judged) > 3 * 2.0 - 0.01
+
+
+def _place(path: Path) -> float:
+    return float(dcmread(path, stop_before_pixels=True).ImagePositionPatient[2])
+
+
+def test_images_of_patients_are_called_by_ids(tmp_path: Path) -> None:
+    folder = tmp_path / "DOE_JOHN"
+    write_series(folder, 12, name="DOE")
+    (folder / "DOE_JOHN.txt").write_text("a letter")
+    (folder / "DOE_JOHN.tif").write_bytes(b"II*\0 but no more")
+    (folder / "DOE.JOHN_19600102").write_text("a letter")
+    Image.fromarray(texture((1, 64, 64), "uint8")[0]).save(folder / "DOE.png")
+    samples = read(tmp_path)
+    said = [samples.split, *samples.skipped, *samples.notes]
+    said += [sample.name for sample in (*samples.train, *samples.validation)]
+    assert not re.search("DOE|JOHN", str(said), re.IGNORECASE)
+    assert len(samples.skipped) >= 2

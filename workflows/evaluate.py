@@ -128,7 +128,8 @@ def evaluation_json(evaluation: Evaluation) -> str:
 def _widened(options: SourceOptions) -> SourceOptions:
     """What can be read but not upscaled can be measured, unless the user chose the drivers."""
     chosen = options.drivers != SourceOptions().drivers
-    return options if chosen else replace(options, drivers=READ.drivers)
+    drivers = options.drivers if chosen else READ.drivers
+    return replace(options, drivers=drivers, spacing=READ.spacing)
 
 
 def _check(exam: Exam, network: Network) -> None:

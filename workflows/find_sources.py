@@ -94,6 +94,8 @@ def find(
     left_out = frozenset(os.path.realpath(path) for path in exclude)
     for item in data:
         opened, refused = _find(item, options, seen, left_out)
+        if len(data) > 1 and Path(item).is_dir():
+            opened = [_under(item, one) for one in opened]
         found += (one for source in opened for one in _frames(source))
         skipped += refused
     if not found:
@@ -135,6 +137,11 @@ def _find(
 def _anonymous(skip: Skip) -> Skip:
     name = called(skip.uri)
     return Skip(name, skip.reason.replace(Path(skip.uri).name, name))
+
+
+def _under(item: str, found: Found) -> Found:
+    """With the folder before its name: several may hold images of one name."""
+    return found if found.patient else replace(found, name=f"{Path(item).name}/{found.name}")
 
 
 def _frames(found: Found) -> list[Found]:

@@ -11,11 +11,13 @@ The same files, options and seed give the same samples in the same order.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.errors import ConfigError, SourceError
+from pipeline.profile import Profile
 from pipeline.serial import Json, digest, to_json
 from workflows.choose import Chosen, check_agreement, choose
 from workflows.data_options import DataOptions
@@ -70,12 +72,12 @@ def read_samples(
     notes = check_agreement(chosen) if options.channels == "joint" else ()
     ground = _ground(chosen, options, held_back)
     shares = read_shares(chosen, ground.groups, options, scale=scale, held_back=held_back)
-    _check(shares, options)
+    _check(chosen, shares, options)
     return Samples(
         train=shares.train,
         validation=shares.validation,
         fingerprint=_fingerprint(shares, options, scale),
-        skipped=(
+        skipped=_counted(
             *(*skipped, *skipped_there),
             *(*_between(chosen, shares, ground), *shares.losses.skips(chosen)),
         ),
@@ -104,11 +106,24 @@ def _sources(
 def _ground(chosen: Sequence[Chosen], options: DataOptions, held_back: frozenset[int]) -> Ground:
     """Sources that show the same ground, or the same body."""
     numbered: list[tuple[int, Found]] = list(enumerate(one.found for one in chosen))
-    slices = [one for one in numbered if one[1].profile.medical and not one[1].profile.slide]
-    rasters = [one for one in numbered if not one[1].profile.medical or one[1].profile.slide]
+    slices = [one for one in numbered if _is_slice(one[1].profile)]
+    rasters = [one for one in numbered if not _is_slice(one[1].profile)]
     ground = share_ground(rasters, block=options.block, gap=options.side, held_back=held_back)
     bodies = share_body(slices, gap=options.slice_gap)
     return replace(ground, groups=(*ground.groups, *bodies))
+
+
+def _is_slice(profile: Profile) -> bool:
+    """Whether it is held back whole, or not at all."""
+    return profile.medical and not profile.slide
+
+
+def _counted(*skips: Skip) -> tuple[Skip, ...]:
+    """Each once; what is true of several frames of a file says of how many."""
+    return tuple(
+        skip if count == 1 else replace(skip, reason=f"{skip.reason} ({count} times)")
+        for skip, count in Counter(skips).items()
+    )
 
 
 def _between(chosen: Sequence[Chosen], shares: Shares, ground: Ground) -> list[Skip]:
@@ -122,7 +137,7 @@ def _between(chosen: Sequence[Chosen], shares: Shares, ground: Ground) -> list[S
     ]
 
 
-def _check(shares: Shares, options: DataOptions) -> None:
+def _check(chosen: Sequence[Chosen], shares: Shares, options: DataOptions) -> None:
     """Raise SourceError unless there is something to learn from and to judge by."""
     counts = shares.losses.by_reason
     lost = ", ".join(f"{count} {reason}" for reason, count in counts.items()) or "none"
@@ -142,10 +157,15 @@ def _check(shares: Shares, options: DataOptions) -> None:
             if counts
             else ""
         )
+        cut = any(not _is_slice(one.found.profile) for one in chosen)
+        ways = (
+            "a region that the images have, give more of them, or make blocks smaller"
+            if cut
+            else "give more slices, or more films: each is held back whole"
+        )
         raise SourceError(
             f"nothing can be held back for validation (windows left out: {lost}); name validation "
-            "data, or a region that the images have, give more of them, or make blocks smaller"
-            f"{others}"
+            f"data, or {ways}{others}"
         )
 
 
@@ -173,7 +193,10 @@ def _record(
     chosen: Sequence[Chosen], shares: Shares, options: DataOptions, *, named: Sequence[str]
 ) -> dict[str, Json]:
     """The split in words and numbers."""
-    text = f"{options.val_fraction:.0%} by blocks of {options.block} px, seed {options.seed}"
+    slices = [_is_slice(one.found.profile) for one in chosen]
+    blocks = [] if all(slices) else [f"blocks of {options.block} px"]
+    runs = ["runs of slices"] if any(slices) else []
+    text = f"{options.val_fraction:.0%} by {' and '.join(blocks + runs)}, seed {options.seed}"
     if shares.turn:
         text += f", draw {shares.turn + 1}"
     if named:

@@ -5,6 +5,7 @@
     ├── SourceError                       3      the input cannot be read or understood
     │   └── ChangedError                  3      it changed while it was being read
     ├── PlanError                         3      the job cannot fit, or the output cannot hold it
+    │   └── NoRoomError                   3      this machine's disk or memory is too small for it
     ├── TileError                         4      a tile failed while running
     │   └── CrashError                    4      it ended the process that made it
     ├── ResumeError                       4      the staged state cannot be used
@@ -60,6 +61,10 @@ class PlanError(PipelineError):
     """The job cannot fit memory or disk, or the output format cannot hold the result."""
 
     exit_code = 3
+
+
+class NoRoomError(PlanError):
+    """The job does not fit this disk or this memory: nothing is wrong with the input."""
 
 
 class TileError(PipelineError):

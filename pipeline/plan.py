@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from pipeline.errors import PlanError
+from pipeline.errors import NoRoomError, PlanError
 from pipeline.fate import Provenance, refine
 from pipeline.kernel import Upscaler, make_tiling
 from pipeline.options import OutputOptions, TilingOptions
@@ -140,10 +140,10 @@ def tile_bytes(profile: Profile, tiling: Tiling) -> int:
 
 
 def check_memory(plan: Plan, *, memory: int) -> None:
-    """Raise PlanError if a tile cannot fit the `memory` bytes of a worker thread."""
+    """Raise NoRoomError if a tile cannot fit the `memory` bytes of a worker thread."""
     need = plan.tile_bytes
     if need > memory:
-        raise PlanError(
+        raise NoRoomError(
             f"a tile of {plan.tiling.side} px needs {mib(need)}, a worker thread has "
             f"{mib(memory)}; use a smaller tiling.tile, fewer threads or more memory",
             uri=plan.profile.label,

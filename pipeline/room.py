@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.codec import codec, encode_block
-from pipeline.errors import PlanError
+from pipeline.errors import NoRoomError
 from pipeline.plan import Plan, mib
 from pipeline.pyramid import BLOCK
 from pipeline.radiometry import Pixels
@@ -94,14 +94,14 @@ def _after_network(pixels: Pixels, packed: float) -> float:
 
 
 def check_disk(missing: Mapping[Path, int]) -> None:
-    """Raise PlanError if the bytes that outputs still need do not fit their disks together."""
+    """Raise NoRoomError if the bytes that outputs still need do not fit their disks together."""
     disks: dict[int, int] = {}
     for target, size in missing.items():
         device = target.parent.stat().st_dev
         disks[device] = disks.get(device, 0) + max(size, 0)
         total, _, free = shutil.disk_usage(target.parent)
         if total and disks[device] > free:  # /proc and its like have no size: writing will fail
-            raise PlanError(
+            raise NoRoomError(
                 f"the output and its stage may take {mib(disks[device])} more, {target.parent} has "
                 f"{mib(free)} free; make room, choose another place or fewer --bands",
                 uri=str(target),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,3 +24,11 @@ def with_dataset(batch: Batch, found: Found, key: str, work: Path, apart: str) -
     opened = opening.open_and_prepare(batch, found, key, work, apart)
     dataset, _, version = found.path.stem.partition("_")
     return replace(opened, scene=replace(opened.scene, dataset=dataset, version=version))
+
+
+def with_little_room(
+    batch: Batch, found: Found, key: str, work: Path, apart: str
+) -> opening.Opened:
+    """Opens where a disk has a megabyte left."""
+    shutil.disk_usage = lambda _: (2**40, 2**40 - 2**20, 2**20)
+    return opening.open_and_prepare(batch, found, key, work, apart)

@@ -247,6 +247,28 @@ def test_quarantined_scenes_are_moved_where_the_configuration_says(tmp_path: Pat
     assert {one.attempts for one in again.scenes} == {1}
 
 
+@pytest.mark.parametrize("lacking", ["disk", "memory"])
+def test_a_machine_too_small_costs_no_scene_an_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: str
+) -> None:
+    made = scene(tmp_path, "fine.tif")
+    batch = batch_of(tmp_path)
+    chosen = replace(batch.batch, attempts=1, quarantine=str(tmp_path / "bad"))
+    batch = small = replace(batch, batch=chosen)
+    with monkeypatch.context() as patch:
+        if lacking == "disk":
+            patch.setattr(opening, "open_and_prepare", batch_openers.with_little_room)
+        else:
+            small = replace(batch, cluster=replace(batch.cluster, memory="5MiB"))
+        for _ in range(2):
+            (outcome,) = run_batch(small).scenes
+            assert (outcome.status, outcome.reason) == ("failed", "failed")
+            assert outcome.attempts == 0
+            assert "free" in outcome.message or "more memory" in outcome.message
+    assert made.exists()
+    assert statuses(run_batch(batch)) == {"fine.tif": "done"}
+
+
 def test_quarantine_never_takes_other_scenes_along(tmp_path: Path) -> None:
     (tmp_path / "in/sub").mkdir(parents=True)
     (tmp_path / "in/bad.tif").write_bytes(b"II*\0 torn")

@@ -21,7 +21,7 @@ FEW_TILES = 2
 
 
 def check_fit(prepared: Prepared) -> None:
-    """Raise PlanError if a tile does not fit a local worker or the outputs their disks.
+    """Raise NoRoomError if a tile does not fit a local worker or the outputs their disks.
 
     What workers elsewhere have is seen, and checked, once they are connected.
     """

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal, cast
 
+from pipeline.errors import DiskFullError
 from pipeline.scenes.scene import Reason, SceneError
 from pipeline.serial import Json, from_json, to_json
 
@@ -92,7 +93,7 @@ def unpack(archive: Path, into: Path, wanted: Callable[[str], bool], *, most: in
 
     It is used again where it was made of the same version and the same members. Files have the
     archive's modification time, so that nothing tells when they were unpacked. Raises SceneError:
-    hostile, unreadable, unsupported, or failed where the disk is full.
+    hostile, unreadable or unsupported; and DiskFullError.
     """
     with _reading(archive):
         status = archive.stat()
@@ -268,11 +269,11 @@ def _reading(archive: Path) -> Iterator[None]:
     except (NotImplementedError, RuntimeError) as error:
         raise _failed(archive, error, "unsupported") from error
     except OSError as error:
-        reason: Reason = "unreadable"
         if error.errno in FULL:
-            reason = "failed"
-        if error.errno in CROSSED:
-            reason = "hostile"
+            raise DiskFullError(
+                f"cannot be unpacked ({error.strerror}); make room and run again", uri=str(archive)
+            ) from error
+        reason: Reason = "hostile" if error.errno in CROSSED else "unreadable"
         raise _failed(archive, error, reason) from error
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, ValueError) as error:
         raise _failed(archive, error, "unreadable") from error

@@ -24,6 +24,7 @@ from pipeline.errors import (
     CrashError,
     DamagedStageError,
     DiskFullError,
+    NoRoomError,
     PipelineError,
     PublishError,
 )
@@ -242,7 +243,7 @@ class SceneRun:
             family=self.candidate.found.family,
             reason=None if self.landed else reason_of(self.error),
             message="" if self.error is None else self.candidate.found.hide(str(self.error)),
-            attempts=0 if isinstance(self.error, DiskFullError) else attempts,
+            attempts=0 if is_no_fault(self.error) else attempts,
             product=product if self.landed else None,
             model=", ".join(dict.fromkeys(card.name for card in cards)),
             scale=", ".join(dict.fromkeys(str(card.scale) for card in cards)),
@@ -313,9 +314,17 @@ def reason_of(error: BaseException | None) -> Reason:
         return "changed"
     if isinstance(error, CrashError):
         return "crash"
+    if is_no_fault(error):
+        return "failed"
     if isinstance(error, PipelineError) and error.exit_code == SceneError.exit_code:
         return "unreadable"
     return "failed"
+
+
+def is_no_fault(error: BaseException | None) -> bool:
+    """Whether disk or memory are too small: no attempt is counted, for the scene is as it was."""
+    full = isinstance(error, OSError) and is_full(error)
+    return full or isinstance(error, (DiskFullError, NoRoomError))
 
 
 def restore(batch: Batch) -> None:

@@ -24,7 +24,7 @@ import espcn
 from pipeline.cluster import Gpus, open_cluster
 from pipeline.crew import Crew
 from pipeline.dicom.uids import opaque
-from pipeline.errors import ConfigError, DiskFullError, PipelineError
+from pipeline.errors import ConfigError, PipelineError
 from pipeline.journal import Receipt
 from pipeline.pool import Pool
 from pipeline.scenes import dicom
@@ -32,7 +32,7 @@ from pipeline.work import Work
 from workflows.batch.candidates import Candidate, candidates
 from workflows.batch.catalog import update_catalog
 from workflows.batch.job import Batch
-from workflows.batch.making import SceneRun, reason_of, remember, restore
+from workflows.batch.making import SceneRun, is_no_fault, reason_of, remember, restore
 from workflows.batch.opening import Doorman, Opened
 from workflows.batch.outcome import RunSummary, SceneOutcome
 from workflows.batch.quarantine import put_away, take_back
@@ -280,7 +280,7 @@ class _Line:
             family=candidate.found.family,
             reason=reason_of(error),
             message=candidate.found.hide(" ".join((str(error) or type(error).__name__).split())),
-            attempts=0 if isinstance(error, DiskFullError) else self._attempt(candidate),
+            attempts=0 if is_no_fault(error) else self._attempt(candidate),
         )
         self._end(candidate, outcome)
 

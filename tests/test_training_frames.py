@@ -15,13 +15,17 @@ from PIL import Image
 from pydicom import dcmread
 from slide_files import SPACING, cut, save, slide_header
 
+from espcn.evaluation import BEST
 from pipeline.dicom.privacy import called
 from pipeline.errors import SourceError
 from pipeline.tiling import Window
 from workflows.data_options import DataOptions
+from workflows.evaluate import evaluate
 from workflows.find_sources import find
+from workflows.job import ModelOptions
 from workflows.samples import Sample
 from workflows.training_data import Samples, read_samples
+from workflows.trials import Exam
 
 SMALL = DataOptions(side=48, block=96)
 
@@ -187,3 +191,16 @@ def test_images_of_patients_are_called_by_ids(tmp_path: Path) -> None:
     said += [sample.name for sample in (*samples.train, *samples.validation)]
     assert not re.search("DOE|JOHN", str(said), re.IGNORECASE)
     assert len(samples.skipped) >= 2
+
+
+def test_frames_are_measured_one_by_one_blank_ones_too(tmp_path: Path) -> None:
+    """Without a size of pixels: nothing is written that needs one."""
+    pixels = texture((3, 64, 64), "int16")
+    pixels[1] = 7
+    write_dicom(tmp_path / "a.dcm", pixels)
+    evaluation = evaluate(Exam((str(tmp_path),), ModelOptions("general-x2")))
+    name = called(tmp_path / "a.dcm")
+    assert [one.name for one in evaluation.pictures] == [f"{name}, frame {n}" for n in (1, 2, 3)]
+    first, blank, last = (one.model.whole.psnr for one in evaluation.pictures)
+    assert blank == BEST > max(first, last)
+    assert evaluation.mean.psnr == pytest.approx((first + BEST + last) / 3)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from dicom_files import write_dicom, write_series
+from fakes import write_tif
 from runs import Ran
 
 from pipeline.profile import Band, Identity, Profile
@@ -103,6 +104,17 @@ def test_folders_of_other_things_are_looked_through(tmp_path: Path) -> None:
     (tmp_path / "in/a/notes.txt").write_text("nothing")
     write_series(tmp_path / "in/a/deep", 1)
     assert len(list(find_scenes(tmp_path / "in", SceneOptions()))) == 1
+
+
+def test_a_loose_file_hides_no_other_scene_below_it(tmp_path: Path) -> None:
+    inbox = tmp_path / "in"
+    write_series(inbox, 1)
+    write_series(inbox / "study", 2, name="MR", Modality="MR")
+    (inbox / "sub/deep").mkdir(parents=True)
+    write_tif(inbox / "sub/deep/field.tif", np.zeros((1, 8, 8), "uint8"))
+    found = list(find_scenes(inbox, SceneOptions()))
+    assert [one.family for one in found] == ["dicom", "dicom", "folder"]
+    assert found[-1].place(inbox) == "sub/deep/field.tif"
 
 
 # -------------------------------------------------------------------------------------- checking

@@ -56,30 +56,33 @@ def family(name: str) -> ModuleType:
     raise ConfigError(f"there is no family of scenes {name!r}: choose from {', '.join(FAMILIES)}")
 
 
-def _under(folder: Path, options: SceneOptions) -> Iterator[Found]:
+def _under(
+    folder: Path, options: SceneOptions, gathered: frozenset[str] = frozenset()
+) -> Iterator[Found]:
+    """The scenes in and below a folder, but for families that have `gathered` them from above."""
+    families = [name for name in options.families if name not in gathered]
     try:
         with os.scandir(folder) as entries:
             paths = sorted(Path(entry) for entry in entries if not entry.name.startswith("."))
-        claims = {path: _claimant(path, options) for path in paths}
+        claims = {path: _claimant(path, families) for path in paths}
     except OSError as error:
-        yield Found(folder, options.families[0], f"cannot be looked at ({error.strerror})")
+        if not gathered:  # else it is told by those
+            yield Found(folder, families[0], f"cannot be looked at ({error.strerror})")
         return
     if options.folder == "folder" and "folder" in claims.values():
         yield Found(folder, "folder")
     loose = [path for path, claimant in claims.items() if claimant is None and path.is_file()]
-    gathered = [
-        found for name in options.families for found in _gathered(name, folder, loose, options)
-    ]
-    yield from gathered
+    for name in families:
+        if found := _gathered(name, folder, loose, options):
+            gathered |= {name}
+            yield from found
     for path, claimant in claims.items():
         if claimant == "folder" and options.folder == "folder":
             continue
         if claimant is not None:
             yield Found(path, claimant)
-        elif gathered:  # all below was looked at
-            continue
-        elif path.is_dir() and not path.is_symlink():
-            yield from _under(path, options)
+        elif path.is_dir() and not path.is_symlink() and not gathered.issuperset(options.families):
+            yield from _under(path, options, gathered)
 
 
 def _gathered(name: str, folder: Path, files: list[Path], options: SceneOptions) -> Sequence[Found]:
@@ -88,9 +91,9 @@ def _gathered(name: str, folder: Path, files: list[Path], options: SceneOptions)
     return gather(folder, files, options) if gather and files else ()
 
 
-def _claimant(path: Path, options: SceneOptions) -> str | None:
+def _claimant(path: Path, families: Sequence[str]) -> str | None:
     """The first family that claims a path."""
-    return next((name for name in options.families if family(name).claims(path)), None)
+    return next((name for name in families if family(name).claims(path)), None)
 
 
 def files_of(found: Found) -> list[Path]:

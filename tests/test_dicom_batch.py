@@ -106,6 +106,15 @@ def test_folders_of_other_things_are_looked_through(tmp_path: Path) -> None:
     assert len(list(find_scenes(tmp_path / "in", SceneOptions()))) == 1
 
 
+def test_links_to_nothing_and_to_folders_are_no_damage(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    write_series(folder, 2)
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "manuals").symlink_to(tmp_path / "elsewhere")
+    (folder / "notes.txt").symlink_to("gone.txt")
+    assert [one.problem for one in find_scenes(folder, ALL)] == [""]
+
+
 def test_a_loose_file_hides_no_other_scene_below_it(tmp_path: Path) -> None:
     inbox = tmp_path / "in"
     write_series(inbox, 1)

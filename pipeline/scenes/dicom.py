@@ -13,14 +13,15 @@ scenes are called by their modality and an opaque id.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from pipeline.dicom.files import OTHER, find_files, is_dicom
+from pipeline.dicom.files import OTHER, Skipped, find_files, is_dicom
 from pipeline.dicom.headers import read_header
 from pipeline.dicom.instances import text
 from pipeline.dicom.privacy import forget_phi
-from pipeline.dicom.series import Search, Series, open_series, search
+from pipeline.dicom.series import Series, open_series, search
 from pipeline.dicom.stored import describe
 from pipeline.dicom.uids import opaque
 from pipeline.errors import SourceError
@@ -68,7 +69,7 @@ def gather(folder: Path, files: Iterable[Path], options: SceneOptions) -> list[F
     except SourceError:  # nothing of use: there may be damage, or reports and the like only
         return list(_damaged(folder, find_files(folder).paths))
     series = [one for one in found.series if _is_wanted(one, options)]
-    return [*(_found(folder, one) for one in series), *_damaged(folder, _unused(found))]
+    return [*(_found(folder, one) for one in series), *_damaged(folder, _unused(found.skipped))]
 
 
 def open(path: Path, options: SceneOptions, work: Path) -> Scene:  # noqa: ARG001 - as the others
@@ -105,8 +106,13 @@ def _kind(series: Series) -> str:
     return safe_name(series.modality.lower()) or "image"
 
 
-def _unused(found: Search) -> list[str]:
-    return [one.path for one in found.skipped if one.reason != OTHER]
+def _unused(skipped: Iterable[Skipped]) -> list[str]:
+    """Paths that may be of images; links to nothing and to folders are no files of anybody's."""
+    return [
+        one.path
+        for one in skipped
+        if one.reason != OTHER and (os.path.isfile(one.path) or not os.path.islink(one.path))
+    ]
 
 
 def _damaged(folder: Path, paths: Sequence[str]) -> Iterator[Found]:

@@ -115,6 +115,46 @@ def test_links_to_nothing_and_to_folders_are_no_damage(tmp_path: Path) -> None:
     assert [one.problem for one in find_scenes(folder, ALL)] == [""]
 
 
+def test_linked_images_outside_a_folder_are_not_dropped_silently(tmp_path: Path) -> None:
+    images = write_series(tmp_path / "elsewhere", 3)
+    report = write_dicom(
+        tmp_path / "report", np.zeros((2, 2), "uint8"), Modality="SR", SOPClassUID=SR
+    )
+    (tmp_path / "letter").write_text("Dear colleague")
+    inbox = tmp_path / "in"
+    for study in ("linked", "mixed"):
+        (inbox / study).mkdir(parents=True)
+        for path in (*images, report, tmp_path / "letter"):
+            (inbox / study / path.name).symlink_to(path)
+    (inbox / "mixed" / images[0].name).unlink()
+    shutil.copy(images[0], inbox / "mixed")
+    linked, series, rest = find_scenes(inbox, ALL)
+    assert not series.problem
+    for found, number in ((linked, 3), (rest, 2)):
+        assert f"{number} files: one is a link that leads out of the folder" in found.problem
+        assert len(found.files) == number
+
+
+def test_folders_behind_links_are_told_of_and_fail_nothing(
+    espcn: Callable[..., Ran], tmp_path: Path
+) -> None:
+    inbox, outside = tmp_path / "in", tmp_path / "elsewhere"
+    write_series(inbox, 1)
+    write_series(outside, 1, name="OUT")
+    (inbox / "DOE").symlink_to(outside)
+    (inbox / "again").symlink_to(inbox)
+    mine = configured(tmp_path, "ct", batch={"format": "zarr"})
+    ran = espcn("batch", "--config", mine, "--json")
+    assert ran.code == 0
+    assert "DOE" not in ran.out + ran.err
+    assert sorted((one["scene"][:3], one["status"]) for one in told(ran)) == [
+        ("ct-", "done"),
+        ("dic", "skipped"),
+    ]
+    (skipped,) = [one for one in told(ran) if one["status"] == "skipped"]
+    assert "is not followed; put the folder itself there" in skipped["message"]
+
+
 def test_a_loose_file_hides_no_other_scene_below_it(tmp_path: Path) -> None:
     inbox = tmp_path / "in"
     write_series(inbox, 1)

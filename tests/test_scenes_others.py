@@ -606,3 +606,31 @@ def test_a_scene_found_by_another_path_is_the_same(
         assert found_in(inbox) == expected
         scene = opened(inbox / "one.json")
         assert Path(scene.assets[0].uri).is_absolute()
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("field.tif", "folder"),
+        ("S2B_MSIL2A_20180101T105441_N0206_R051_T33SVA_20180101T143128.SAFE", "sentinel2"),
+        ("S2B_MSIL2A_20180101T105441_N0206_R051_T33SVA_20180101T143128.zip", "sentinel2"),
+        ("LC08_L2SP_193024_20190704_20200829_02_T1", "landsat"),
+        ("LC08_L2SP_193024_20190704_20200829_02_T1.tar", "landsat"),
+        ("notes.txt", None),
+    ],
+)
+def test_links_to_nothing_are_scenes_where_they_are_named_so(
+    tmp_path: Path, name: str, family: str | None
+) -> None:
+    (tmp_path / name).symlink_to(tmp_path / "gone")
+    found = [one.family for one in find_scenes(tmp_path, SceneOptions())]
+    assert found == ([] if family is None else [family])
+
+
+def test_a_folder_behind_a_link_is_passed_over_in_words(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    write_band(tmp_path / "elsewhere/field.tif", (8, 8), 10, "uint16", seed=0)
+    (tmp_path / "in/link").symlink_to(tmp_path / "elsewhere")
+    (found,) = find_scenes(tmp_path / "in", SceneOptions())
+    assert found.place(tmp_path / "in") == "link"
+    assert "is not followed" in found.passed_over

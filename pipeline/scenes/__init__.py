@@ -6,6 +6,8 @@ A new family is one new module here (or an entry point in the group `espcn.scene
     claims   by names only, cheap; what is broken is claimed too, so that it is reported
     gather   (where a scene is files of a folder whose names tell nothing) all scenes in and below
              a folder, given those of its files that nobody claims
+    label_of (where paths may tell whom an image shows) what a folder is called instead; "" if it
+             holds nothing of the family
     open     reads metadata and headers; may write VRTs and unpack archives into `work`;
              raises SceneError
 """
@@ -26,6 +28,10 @@ from pipeline.scenes.scene import Scene, SceneError, SceneOptions
 
 FAMILIES = ("sentinel2", "landsat", "stac", "dicom", "folder")
 """Our own, most particular first."""
+LINKED = (
+    "is a link to a folder outside the inbox, which is not followed; put the folder itself there"
+)
+"""Why what lies behind a link is no scene."""
 
 
 def find_scenes(inbox: Path, options: SceneOptions) -> Iterator[Found]:
@@ -36,7 +42,7 @@ def find_scenes(inbox: Path, options: SceneOptions) -> Iterator[Found]:
     """
     for name in options.families:
         family(name)
-    yield from _under(inbox, options)
+    yield from _under(inbox, options, os.path.realpath(inbox))
 
 
 def open_scene(found: Found, options: SceneOptions, work: Path) -> Scene:
@@ -57,7 +63,7 @@ def family(name: str) -> ModuleType:
 
 
 def _under(
-    folder: Path, options: SceneOptions, gathered: frozenset[str] = frozenset()
+    folder: Path, options: SceneOptions, inbox: str, gathered: frozenset[str] = frozenset()
 ) -> Iterator[Found]:
     """The scenes in and below a folder, but for families that have `gathered` them from above."""
     families = [name for name in options.families if name not in gathered]
@@ -81,8 +87,26 @@ def _under(
             continue
         if claimant is not None:
             yield Found(path, claimant)
-        elif path.is_dir() and not path.is_symlink() and not gathered.issuperset(options.families):
-            yield from _under(path, options, gathered)
+        elif path.is_symlink():
+            yield from _behind(path, options, inbox)
+        elif path.is_dir():
+            yield from _under(path, options, inbox, gathered)
+
+
+def _behind(link: Path, options: SceneOptions, inbox: str) -> Iterator[Found]:
+    """A folder elsewhere that a link leads to: it is not looked through, but not silently."""
+    if not link.is_dir() or Path(os.path.realpath(link)).is_relative_to(inbox):
+        return
+    plain = None
+    for name in options.families:
+        label_of = getattr(family(name), "label_of", None)
+        if label_of is None:
+            plain = plain or name
+        elif label := label_of(link):
+            yield Found(link, name, passed_over=LINKED, label=label)
+            return
+    if plain:  # else it holds nothing of what is looked for, and may be called after a patient
+        yield Found(link, plain, passed_over=LINKED)
 
 
 def _gathered(name: str, folder: Path, files: list[Path], options: SceneOptions) -> Sequence[Found]:

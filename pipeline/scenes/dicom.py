@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from pipeline.dicom.files import OTHER, Skipped, find_files, is_dicom
+from pipeline.dicom.files import OTHER, Skipped, find_files, holds_dicom, is_dicom
 from pipeline.dicom.headers import read_header
 from pipeline.dicom.instances import text
 from pipeline.dicom.privacy import forget_phi
@@ -32,6 +32,8 @@ from pipeline.scenes.scene import Asset, Scene, SceneOptions
 
 FAMILY = "dicom"
 """Its name."""
+OUTSIDE = "is a link that leads out of the folder; put the file itself there"
+"""Why an image is not used that there is nothing wrong with."""
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 """How SOP classes of what is stored begin. DICOM PS3.4, annex B.5."""
 OTHERS = (
@@ -67,9 +69,15 @@ def gather(folder: Path, files: Iterable[Path], options: SceneOptions) -> list[F
     try:
         found = search(folder)
     except SourceError:  # nothing of use: there may be damage, or reports and the like only
-        return list(_damaged(folder, find_files(folder).paths))
+        there = find_files(folder)
+        return list(_damaged(folder, [*there.paths, *_unused(there.skipped)]))
     series = [one for one in found.series if _is_wanted(one, options)]
     return [*(_found(folder, one) for one in series), *_damaged(folder, _unused(found.skipped))]
+
+
+def label_of(folder: Path) -> str:
+    """What a folder of DICOM is called, for its path may tell whom it shows; "" of others."""
+    return f"{FAMILY}-{opaque(str(folder))}" if holds_dicom(folder) else ""
 
 
 def open(path: Path, options: SceneOptions, work: Path) -> Scene:  # noqa: ARG001 - as the others
@@ -132,11 +140,15 @@ def _damaged(folder: Path, paths: Sequence[str]) -> Iterator[Found]:
 
 def _problem(path: str) -> str:
     """Why an image cannot be used; nothing for what is none."""
+    linked = os.path.islink(path)
+    if linked and not is_dicom(Path(path)):
+        return ""
     try:
         header = read_header(path)
         kind = text(header, "SOPClassUID").removeprefix(STORAGE)
-        if kind.partition(".")[0] not in OTHERS:
-            describe(header)
+        if kind.partition(".")[0] in OTHERS:
+            return ""
+        describe(header)
     except SourceError as error:
         return forget_phi(error, path).message
-    return ""
+    return OUTSIDE if linked else ""

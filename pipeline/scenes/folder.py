@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipeline.profile import Profile
 from pipeline.scenes import landsat_files, stac
+from pipeline.scenes.found import leads_nowhere
 from pipeline.scenes.headers import read_header, safe_name
 from pipeline.scenes.image import Image, image_assets
 from pipeline.scenes.scene import Asset, Scene, SceneError, SceneOptions
@@ -33,7 +34,7 @@ NAIP = re.compile(r"m_\d{7}_[ns][ew]_\d{1,2}_(?:[0-9h]{1,3}_)?(\d{8})(?!\d)", re
 
 def claims(path: Path) -> bool:
     """A file with a suffix of an image that is no part of another family's product."""
-    if path.suffix.lower() not in SUFFIXES or not path.is_file():
+    if path.suffix.lower() not in SUFFIXES or not (path.is_file() or leads_nowhere(path)):
         return False
     return not landsat_files.belongs(path) and not stac.belongs(path)
 

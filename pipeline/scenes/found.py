@@ -16,6 +16,8 @@ class Found:
     """Whose it is."""
     problem: str = ""
     """Why it cannot be looked at, in one line."""
+    passed_over: str = ""
+    """Why it is left alone although nothing is wrong with it, in one line."""
     label: str = ""
     """What it is called where its path may tell whom it shows; empty where its path may be said."""
     files: tuple[Path, ...] = field(default=(), repr=False)
@@ -43,3 +45,8 @@ class Found:
         for path in paths:
             text = text.replace(str(path), self.label)
         return text.removeprefix(f"{self.label}: ")
+
+
+def leads_nowhere(path: Path) -> bool:
+    """Whether a path is a link to what is gone: named as a scene, it is one that fails."""
+    return path.is_symlink() and not path.exists()

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pipeline.scenes.espa import read_espa
+from pipeline.scenes.found import leads_nowhere
 from pipeline.scenes.headers import chosen
 from pipeline.scenes.landsat_metadata import LandsatMetadata, from_mtl
 from pipeline.scenes.mtl import NOTATIONS, Mtl, read_mtl
@@ -51,6 +52,8 @@ def is_product(path: Path) -> bool:
         return bool(PRODUCT.fullmatch(path.name)) or _is_alone(path)
     if METADATA.fullmatch(path.name):
         return path == next(iter(_notations(path.parent, _product_of(path.name))), None)
+    if leads_nowhere(path):
+        return bool(PRODUCT.fullmatch(path.name) or ARCHIVE.fullmatch(path.name))
     return bool(ARCHIVE.fullmatch(path.name)) and path.is_file()
 
 

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.scenes.footprint import footprint
+from pipeline.scenes.found import leads_nowhere
 from pipeline.scenes.scene import Asset, Scene, SceneError, SceneOptions
 from pipeline.scenes.sentinel2_assets import (
     Part,
@@ -51,7 +52,7 @@ def claims(path: Path) -> bool:
     """Whether a path is a product by its name, or by the names that it holds."""
     named = PRODUCT.match(path.name) is not None
     if not path.is_dir():
-        return named and is_archive(path) and path.is_file()
+        return named and (leads_nowhere(path) or (is_archive(path) and path.is_file()))
     try:
         names = os.listdir(path)
     except OSError:

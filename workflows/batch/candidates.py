@@ -63,7 +63,7 @@ def candidates(
     wanted = None if only_paths is None else {path.absolute() for path in only_paths}
     made, keys = products(batch.outbox), dict[str, str]()
     everything = list(find_scenes(batch.inbox, batch.scenes))
-    called = Counter(_bare(found) for found in everything)
+    called = Counter(_bare(found) for found in everything if not found.passed_over)
     for found in everything:
         if wanted is not None and not wanted & {found.path, batch.inbox / found.place(batch.inbox)}:
             continue
@@ -89,6 +89,8 @@ def _judge(
     settled: bool,
     retry: bool,
 ) -> Candidate:
+    if found.passed_over:
+        return Candidate(found, "", None, "skipped", found.passed_over)
     for path in files_of(found) if settled else ():
         waits = arrived(path, batch.schedule, time.time())
         if waits:

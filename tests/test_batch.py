@@ -18,6 +18,7 @@ import psutil
 import pytest
 import rasterio
 import runs
+from landsat_files import Product
 from runs import Ran
 
 from pipeline.errors import ConfigError, ResumeError
@@ -179,6 +180,23 @@ def test_the_same_data_twice_are_one_product_and_stay_so(
     assert set(statuses(run_batch(batch, events.append)).values()) == {"skipped"}
     assert [type(event).__name__ for event in events] == ["Planned"], "nothing is opened again"
     assert len(list((tmp_path / "out").glob("*_SR*"))) == 1
+
+
+def test_a_complete_copy_takes_the_place_of_one_that_lacks_bands(tmp_path: Path) -> None:
+    whole = Product().write(tmp_path / "in/a")
+    (tmp_path / "in/loose").mkdir()
+    for path in whole.iterdir():
+        if not path.name.endswith("_B3.TIF"):
+            shutil.copy2(path, tmp_path / "in/loose")
+    batch = replace(batch_of(tmp_path), scenes=SceneOptions(("landsat",)))
+    assert set(statuses(run_batch(batch)).values()) == {"done"}
+    (product,) = (tmp_path / "out").glob("*_SR")
+    assert json.loads((product / "product.json").read_text())["path"] == str(whole)
+    again = run_batch(batch)
+    assert set(statuses(again).values()) == {"skipped"}
+    assert [one.message for one in again.scenes if "loose" in one.path] == [
+        f"{product.name} is of the same data ({whole.name})"
+    ]
 
 
 def test_a_template_that_names_two_products_alike_costs_the_second(tmp_path: Path) -> None:

@@ -91,6 +91,11 @@ class Scene:
     """What is odd about it, a line each: missing bands, a decimated file."""
 
     @property
+    def band_count(self) -> int:
+        """Bands of all assets: of two deliveries of the same data the smaller one lacks some."""
+        return sum(len(asset.bands) or 1 for asset in self.assets)
+
+    @property
     def medical(self) -> bool:
         """Whether it is of a patient: what is said of it must not tell of whom."""
         return self.family == "dicom"

@@ -174,6 +174,7 @@ class SceneRun:
             "path": self.candidate.found.shown,
             "dataset": scene.dataset,
             "version": scene.version,
+            "bands": scene.band_count,
         }
         with replacing(self.folder / PRODUCT) as file:
             file.write(json.dumps(facts, indent=1).encode())

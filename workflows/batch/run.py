@@ -36,7 +36,7 @@ from workflows.batch.making import SceneRun, is_no_fault, reason_of, remember, r
 from workflows.batch.opening import Doorman, Opened
 from workflows.batch.outcome import RunSummary, SceneOutcome
 from workflows.batch.quarantine import put_away, take_back
-from workflows.batch.state import Left, State, holding, products_of, read_state
+from workflows.batch.state import Left, State, bands_in, holding, products_of, read_state
 from workflows.report import versions_of
 
 AHEAD = 2
@@ -352,7 +352,7 @@ def _untouched(batch: Batch, candidate: Candidate) -> SceneOutcome:
 
 
 def _stands_for(batch: Batch, candidate: Candidate, opened: Opened) -> Left | None:
-    """Why a scene is not made: a product of the same data, as new or newer, is there."""
+    """Why a scene is not made: a product of the same data is there that is newer, or as good."""
     scene = opened.scene
     if batch.batch.reprocessed != "replace" or not scene.dataset:
         return None
@@ -362,7 +362,7 @@ def _stands_for(batch: Batch, candidate: Candidate, opened: Opened) -> Left | No
             continue
         if version > scene.version:
             message = f"{product} is of a newer processing ({version})"
-        elif version == scene.version and other.exists():
+        elif version == scene.version and other.exists() and bands_in(facts) >= scene.band_count:
             message = f"{product} is of the same data ({other.name})"
         else:
             continue

@@ -160,6 +160,12 @@ def key_in(product: Path) -> str | None:
     return str(facts["key"]) if _has_key(facts) else None
 
 
+def bands_in(facts: dict[str, object]) -> int:
+    """The bands of the scene that a product was made of; 0 where it does not say."""
+    bands = facts.get("bands")
+    return bands if isinstance(bands, int) else 0
+
+
 def _has_key(facts: object) -> bool:
     return isinstance(facts, dict) and "key" in facts
 

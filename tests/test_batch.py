@@ -28,7 +28,7 @@ from workflows.batch import opening
 from workflows.batch.job import Batch
 from workflows.batch.options import BatchOptions, CheckOptions, ModelsOptions
 from workflows.batch.outcome import RunSummary
-from workflows.batch.run import Begun, Ended, Event, Tiled, run_batch
+from workflows.batch.run import Begun, Ended, Event, Tiled, plan_batch, run_batch
 from workflows.batch.state import holding
 from workflows.job import ModelOptions
 
@@ -447,6 +447,20 @@ def test_a_wrong_configuration_stops_the_run(
     batch = batch_of(tmp_path)
     with pytest.raises(ConfigError, match=said):
         run_batch(replace(batch, batch=replace(batch.batch, **change)))
+
+
+@pytest.mark.parametrize(
+    ("place", "said"), [("nodir/out", "there is no directory"), ("in/out", "lies in the inbox")]
+)
+def test_a_refused_outbox_is_not_made(tmp_path: Path, place: str, said: str) -> None:
+    scene(tmp_path, "a.tif")
+    batch = batch_of(tmp_path)
+    batch = replace(batch, batch=replace(batch.batch, outbox=str(tmp_path / place)))
+    for attempt in (run_batch, plan_batch):
+        with pytest.raises(ConfigError, match=said):
+            attempt(batch)
+    assert not (tmp_path / place).exists()
+    assert not (tmp_path / "nodir").exists()
 
 
 # ------------------------------------------------------------------------ the command line

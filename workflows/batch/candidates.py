@@ -58,7 +58,6 @@ def candidates(
     Small scenes are then not stuck behind a huge one. `settled` leaves out what may still be
     arriving; `retry` lets off what has failed before. Raises ConfigError.
     """
-    _check(batch)
     recipe, listed = recipe_of(batch), list[Candidate]()
     wanted = None if only_paths is None else {path.absolute() for path in only_paths}
     made, keys = products(batch.outbox), dict[str, str]()
@@ -141,8 +140,8 @@ def _mark(batch: Batch, found: Found) -> str:
     return f"-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
 
 
-def _check(batch: Batch) -> None:
-    """Raise ConfigError for directories that cannot serve."""
+def check_places(batch: Batch) -> None:
+    """Raise ConfigError for directories that cannot serve; before anything is written to them."""
     for name in ("inbox", "outbox"):
         if not getattr(batch.batch, name):
             raise ConfigError(f"batch.{name} is not given: name a directory")

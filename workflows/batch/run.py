@@ -29,7 +29,7 @@ from pipeline.journal import Receipt
 from pipeline.pool import Pool
 from pipeline.scenes import dicom
 from pipeline.work import Work
-from workflows.batch.candidates import Candidate, candidates
+from workflows.batch.candidates import Candidate, candidates, check_places
 from workflows.batch.catalog import update_catalog
 from workflows.batch.job import Batch
 from workflows.batch.making import SceneRun, is_no_fault, reason_of, remember, restore
@@ -93,6 +93,7 @@ Event = Planned | Begun | Tiled | Ended
 
 def plan_batch(batch: Batch, *, retry: bool = False, settled: bool = False) -> list[Candidate]:
     """What a run would do; changes nothing. Raises PipelineError."""
+    check_places(batch)
     return candidates(batch, read_state(batch.state), settled=settled, retry=retry)
 
 
@@ -110,6 +111,7 @@ def run_batch(
     `only_paths` restricts the run to some. Raises ConfigError, and PipelineError for what stops
     all of them. Ctrl-C ends it with what has landed; the next run goes on.
     """
+    check_places(batch)
     with holding(batch.outbox) as state:
         restore(batch)
         if retry and batch.batch.quarantine is not None:

@@ -24,6 +24,7 @@ from runs import Ran
 from pipeline.errors import ConfigError, ResumeError
 from pipeline.options import ClusterOptions, TilingOptions
 from pipeline.scenes.scene import SceneOptions
+from pipeline.sources.identity import identify
 from workflows.batch import opening
 from workflows.batch.job import Batch
 from workflows.batch.options import BatchOptions, CheckOptions, ModelsOptions
@@ -311,6 +312,18 @@ def test_copies_and_strange_names_cost_nobody(tmp_path: Path) -> None:
     summary = run_batch(batch_of(tmp_path))
     assert sorted(statuses(summary).values()) == ["done", "failed", "skipped"]
     assert set(statuses(run_batch(batch_of(tmp_path))).values()) <= {"skipped", "failed"}
+
+
+def test_names_that_are_no_text_are_told_apart_and_identified(tmp_path: Path) -> None:
+    for i, folder in enumerate((os.fsdecode(b"d\xff"), "e")):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        scene(tmp_path, f"{folder}/same.tif", seed=i)
+    marks = [one.apart for one in plan_batch(batch_of(tmp_path))]
+    assert len(set(marks)) == 2
+    assert all(marks)
+    odd = tmp_path / "in" / os.fsdecode(b"I\xfd.dcm")
+    odd.write_bytes(b"DICM")
+    assert identify([odd]).size == 4
 
 
 def test_a_product_never_takes_the_place_of_what_is_none(tmp_path: Path) -> None:

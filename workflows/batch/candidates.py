@@ -137,7 +137,7 @@ def _bare(found: Found) -> str:
 def _mark(batch: Batch, found: Found) -> str:
     """Tells scenes of one name apart by where they lie."""
     place = str(found.path.relative_to(batch.inbox))
-    return f"-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
+    return f"-{hashlib.sha256(os.fsencode(place)).hexdigest()[:8]}"
 
 
 def check_places(batch: Batch) -> None:

@@ -288,6 +288,27 @@ def test_a_machine_too_small_costs_no_scene_an_attempt(
     assert statuses(run_batch(batch)) == {"fine.tif": "done"}
 
 
+def test_lists_that_cannot_be_written_cost_neither_products_nor_the_summary(
+    espcn: Callable[..., Ran], tmp_path: Path
+) -> None:
+    scene(tmp_path, "a.tif")
+    state = tmp_path / "out/.espcn"
+    for path in (state / "quarantine.json", tmp_path / "out/catalog.json"):
+        path.mkdir(parents=True)
+        (path / "in the way").touch()
+    options = ("--workers", "0", "--set", "checks.bias=1", "--set", "checks.consistency=10")
+    ran = espcn("batch", tmp_path / "in", tmp_path / "out", *options, "--json")
+    assert ran.code == 1
+    summary = json.loads(ran.out)
+    assert [one["status"] for one in summary["scenes"]] == ["done"]
+    assert ["quarantine.json: cannot be written" in one for one in summary["problems"]] == [
+        False,
+        True,
+    ]
+    assert "catalog cannot be written" in ran.err
+    assert list((tmp_path / "out/reports").glob("*.html"))
+
+
 def test_quarantine_never_takes_other_scenes_along(tmp_path: Path) -> None:
     (tmp_path / "in/sub").mkdir(parents=True)
     (tmp_path / "in/bad.tif").write_bytes(b"II*\0 torn")

@@ -88,7 +88,7 @@ def exit_code(summary: RunSummary) -> int:
     others = any(one.status in ("done", "skipped") for one in summary.scenes)
     if wrong and not others and all(one.reason not in ("failed", "changed") for one in wrong):
         return NONE_READABLE
-    return SOME_FAILED if wrong else 0
+    return SOME_FAILED if wrong or summary.problems else 0
 
 
 def _batch(

@@ -6,7 +6,7 @@ import logging
 
 from workflows.batch.logs import about
 from workflows.batch.outcome import SceneOutcome
-from workflows.batch.run import Begun, Ended, Event, Planned
+from workflows.batch.run import Begun, Ended, Event, Planned, Troubled
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,8 @@ def log_event(event: Event) -> None:
         case Ended(outcome=outcome):
             with about(outcome.key):
                 _log_outcome(outcome)
+        case Troubled(message=message):
+            logger.warning("%s", message)
 
 
 def _log_outcome(outcome: SceneOutcome) -> None:

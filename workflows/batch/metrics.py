@@ -59,11 +59,12 @@ def write_metrics(path: Path, summary: RunSummary) -> None:
 
 
 def went_wrong(summary: RunSummary) -> bool:
-    """Whether a scene failed in this run, or the run did not come to its end.
+    """Whether a scene failed in this run, or the run did: by being stopped, or for its lists.
 
     Scenes that were quarantined by an earlier run are not tried, and no news.
     """
-    return summary.interrupted or any(one.went_wrong for one in summary.scenes)
+    failed = summary.interrupted or bool(summary.problems)
+    return failed or any(one.went_wrong for one in summary.scenes)
 
 
 def _metrics(summary: RunSummary, before: float | None) -> list[Metric]:

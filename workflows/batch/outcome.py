@@ -100,6 +100,8 @@ class RunSummary:
     """Of the software."""
     interrupted: bool = False
     """Whether it was stopped before all scenes were seen to."""
+    problems: tuple[str, ...] = ()
+    """What went wrong beside the scenes, a line each: the catalog could not be written."""
 
     @property
     def counts(self) -> dict[Status, int]:

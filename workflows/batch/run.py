@@ -24,7 +24,7 @@ import espcn
 from pipeline.cluster import Gpus, open_cluster
 from pipeline.crew import Crew
 from pipeline.dicom.uids import opaque
-from pipeline.errors import ConfigError, PipelineError
+from pipeline.errors import ConfigError, PipelineError, PublishError
 from pipeline.journal import Receipt
 from pipeline.pool import Pool
 from pipeline.scenes import dicom
@@ -88,7 +88,15 @@ class Ended:
     """What became of it."""
 
 
-Event = Planned | Begun | Tiled | Ended
+@dataclass(frozen=True, slots=True)
+class Troubled:
+    """Something went wrong beside the scenes."""
+
+    message: str
+    """What, in one line."""
+
+
+Event = Planned | Begun | Tiled | Ended | Troubled
 
 
 def plan_batch(batch: Batch, *, retry: bool = False, settled: bool = False) -> list[Candidate]:
@@ -165,8 +173,7 @@ class _Line:
             self.doorman.close()
             for scene in self.running:
                 scene.stack.close()
-        update_catalog(self.batch.outbox, self.batch.outbox.name)
-        self.state.quarantine(self.batch.batch.attempts)
+        problems = self._write_lists()
         if stopped is not None:
             raise stopped
         return RunSummary(
@@ -179,7 +186,26 @@ class _Line:
             scenes=tuple(self.outcomes[path] for path in sorted(self.outcomes)),
             versions={"python": platform.python_version()} | versions_of(),
             interrupted=interrupted,
+            problems=problems,
         )
+
+    def _write_lists(self) -> tuple[str, ...]:
+        """Write the catalog and the list of failures; what stood in the way of that, told as well.
+
+        Products have landed by now, and the next run writes both anew.
+        """
+        outbox, problems = self.batch.outbox, list[str]()
+        lists: tuple[Callable[[], None], ...] = (
+            lambda: update_catalog(outbox, outbox.name),
+            lambda: self.state.quarantine(self.batch.batch.attempts),
+        )
+        for write in lists:
+            try:
+                write()
+            except PublishError as error:
+                problems.append(str(error))
+                self.tell(Troubled(str(error)))
+        return tuple(problems)
 
     def _inbox(self) -> str:
         """What reports call the inbox: its path may name a patient."""

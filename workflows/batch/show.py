@@ -15,7 +15,8 @@ from workflows.batch.candidates import Candidate
 from workflows.batch.job import Batch
 from workflows.batch.outcome import RunSummary, SceneOutcome
 from workflows.batch.redact import redact
-from workflows.batch.run import Begun, Ended, Event, Planned, Tiled
+from workflows.batch.run import Begun, Ended, Event, Planned, Tiled, Troubled
+from workflows.console import show_warning
 
 COLOURS = {"done": "green", "skipped": "dim", "failed": "red", "quarantined": "red"}
 """Of the words."""
@@ -76,6 +77,8 @@ class _Watcher:
             case Ended(outcome=outcome):
                 self._update("_scenes", advance=1)
                 self._console.print(_line(outcome), highlight=False)
+            case Troubled(message=message):
+                show_warning(self._console, redact(message))
 
     def _plan(self, event: Planned) -> None:
         waiting, listed = len(event.waiting), len(event.candidates)

@@ -80,20 +80,22 @@ class State:
         try:
             append_durably(self.path, json.dumps(line) + "\n")
         except OSError as error:
-            raise PublishError(f"cannot be written ({error.strerror})", uri=str(self.path)) from (
-                error
-            )
+            raise _unwritten(self.path, error) from error
         self._apply(line)
 
     def quarantine(self, attempts: int) -> None:
-        """Write the list of keys that failed as often as is allowed."""
+        """Write the list of keys that failed as often as is allowed; raises PublishError."""
         listed = {
             key: {"attempts": one.number, "reason": one.reason, "message": one.message}
             for key, one in self.failures.items()
             if one.number >= attempts
         }
-        with replacing(self.folder / "quarantine.json") as file:
-            file.write(json.dumps(listed, indent=1).encode())
+        path = self.folder / "quarantine.json"
+        try:
+            with replacing(path) as file:
+                file.write(json.dumps(listed, indent=1).encode())
+        except OSError as error:
+            raise _unwritten(path, error) from error
 
     def _apply(self, line: dict[str, object]) -> None:
         key = str(line["key"])
@@ -108,6 +110,10 @@ class State:
             known.reason, known.message = str(line["reason"]), str(line["message"])
         elif line["event"] == "retry":
             self.failures.pop(key, None)
+
+
+def _unwritten(path: Path, error: OSError) -> PublishError:
+    return PublishError(f"cannot be written ({error.strerror})", uri=str(path))
 
 
 def read_state(folder: Path, *, mend: bool = False) -> State:

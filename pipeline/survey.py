@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.errors import PlanError
 from pipeline.kernel import Upscaler
 from pipeline.options import RadiometryOptions
 from pipeline.profile import Profile
-from pipeline.radiometry import Radiometry, validity
+from pipeline.radiometry import HUGE, Radiometry, validity
 from pipeline.sources import Source
 from pipeline.tiling import Window
 
+Floats = NDArray[np.float64]
+
 BYTES = (0.0, 255.0)
 """Range of 8-bit values; a network that was trained on it knows nothing of other data types."""
+TINY = 1e-30
+"""Floats below: float32 ends at 1.2e-38, and what weights of 1e-8 add to a sum would be cut off."""
+SPREAD_OF_GAPS = 1e-6
+"""Most relative difference of the numbers that mark gaps: some programs round their -3.4e38."""
 PROBES = 4
 """Windows along each axis."""
 PROBE_SIDE = 64
@@ -26,15 +35,18 @@ def survey(source: Source, options: RadiometryOptions, network: Upscaler) -> Rad
     """How the scene's values go through a network.
 
     An affine-equivariant one sees them less one constant per band, which keeps float32 exact where
-    a large offset carries little contrast. Raises PlanError where a range is needed and not known.
+    a large offset carries little contrast. Raises PlanError where a range is needed and not known,
+    and where float32 cannot hold the values.
     """
     profile = source.profile
     saturated = profile.saturated if options.saturated == "auto" else options.saturated
-    mapped = normalisation(profile, options, network)
+    mapped, seen = normalisation(profile, options, network), _look(source)
+    if not network.native:
+        _check_floats(profile, seen)
     return Radiometry(
         dtype=profile.dtype,
         gain=mapped[0] if mapped else 1.0,
-        centre=(mapped[1],) * len(profile.bands) if mapped else _centres(source),
+        centre=(mapped[1],) * len(profile.bands) if mapped else _centres(seen),
         nodata=None if profile.mask else profile.nodata,
         saturated=None if saturated in (None, "none") else float(saturated),
         limits=profile.limits,
@@ -84,18 +96,64 @@ def range_of(
     )
 
 
-def _centres(source: Source) -> tuple[float, ...]:
-    """A whole number near the mean of the valid values of each band; 0 where none is seen."""
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a few windows show of every band."""
+
+    means: Floats
+    """Of the valid values; 0 where none is seen."""
+    largest: Floats
+    """The largest valid value, without its sign; 0 where none is seen."""
+    beyond: tuple[Floats, Floats]
+    """The smallest and the largest finite value from HUGE on, without signs; (inf, 0) for none."""
+
+
+def _look(source: Source) -> _Seen:
+    """Read the windows; raises SourceError."""
     profile = source.profile
-    sums, counts = np.zeros(len(profile.bands)), np.zeros(len(profile.bands))
+    sums, counts, largest, last = np.zeros((4, len(profile.bands)))
+    first = np.full(len(profile.bands), np.inf)
     for frame, window in probes(profile):
-        pixels = source.read(window, frame)
-        valid = validity(profile, pixels, source.mask(window, frame))
+        pixels, mask = source.read(window, frame), source.mask(window, frame)
+        valid = validity(profile, pixels, mask)
         good = np.ones(pixels.shape, bool) if valid is None else valid
         sums += np.where(good, pixels, 0).sum(axis=(1, 2), dtype=np.float64)
         counts += good.sum(axis=(1, 2))
-    means = sums / np.maximum(counts, 1)
-    return tuple(float(np.rint(m)) if abs(m) >= 1 else 0.0 for m in means)
+        if pixels.dtype.kind == "f":
+            sizes = np.abs(pixels, dtype=np.float64)
+            largest = np.maximum(largest, sizes.max(axis=(1, 2), where=good, initial=0))
+            far = np.isfinite(sizes) & (sizes >= HUGE) & (True if mask is None else mask)
+            first = np.minimum(first, sizes.min(axis=(1, 2), where=far, initial=np.inf))
+            last = np.maximum(last, sizes.max(axis=(1, 2), where=far, initial=0))
+    return _Seen(sums / np.maximum(counts, 1), largest, (first, last))
+
+
+def _check_floats(profile: Profile, seen: _Seen) -> None:
+    """Raise PlanError where the values of a band of light are none that float32 computes with.
+
+    Gaps are huge as well, but of one number, give or take its last digits.
+    """
+    if np.dtype(profile.dtype).kind != "f":
+        return
+    for band in profile.light:
+        largest, first, last = seen.largest[band], seen.beyond[0][band], seen.beyond[1][band]
+        if 0 < largest < TINY:
+            wrong, size = f"of {largest:.3g} at most, and below {TINY:g} digits are lost", largest
+        elif not largest and last > first * (1 + SPREAD_OF_GAPS):
+            wrong, size = f"of {first:.3g} to {last:.3g}, and from {HUGE:g} on none counts", last
+        else:
+            continue
+        raise PlanError(
+            f"holds values {wrong} in a network's float32 (band {profile.bands[band].number}); "
+            f"multiply them by 1e{-math.floor(math.log10(size)):+03d} first (gdal_calc), or copy "
+            "them with --model nearest",
+            uri=profile.label,
+        )
+
+
+def _centres(seen: _Seen) -> tuple[float, ...]:
+    """A whole number near the mean of the valid values of each band; 0 where that is small."""
+    return tuple(float(np.rint(m)) if abs(m) >= 1 else 0.0 for m in seen.means)
 
 
 def probes(profile: Profile) -> Iterator[tuple[int, Window]]:

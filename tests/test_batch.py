@@ -518,6 +518,8 @@ def test_the_command_says_what_it_did(espcn: Callable[..., Ran], tmp_path: Path)
     assert "empty.tif" in page.read_text()
     as_json = espcn(*command, "--json", "--quiet")
     assert json.loads(as_json.out)["scenes"][0]["status"] == "skipped"
+    assert as_json.err.startswith("failed  empty.tif: "), "quiet is not silent"
+    assert len(as_json.err.splitlines()) == 1
     (tmp_path / "in/a.tif").unlink()
     assert espcn(*command).code == 3
     assert espcn("batch", tmp_path / "nowhere", tmp_path / "out").code == 2

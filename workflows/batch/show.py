@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -38,9 +39,9 @@ def show_candidates(console: Console, batch: Batch, listed: Sequence[Candidate])
 
 @contextmanager
 def watching_batch(console: Console, *, quiet: bool) -> Iterator[Callable[[Event], None]]:
-    """A function that shows events on the console until the block ends."""
+    """A function that shows events on the console until the block ends; `quiet` what is wrong."""
     if quiet:
-        yield lambda _: None
+        yield partial(_show_if_wrong, console)
     elif console.is_terminal:
         columns = (
             TextColumn("{task.description}"),
@@ -53,6 +54,15 @@ def watching_batch(console: Console, *, quiet: bool) -> Iterator[Callable[[Event
             yield _Watcher(console, bar)
     else:
         yield _Watcher(console, None)
+
+
+def _show_if_wrong(console: Console, event: Event) -> None:
+    """A line for a scene that failed, and for what went wrong beside the scenes."""
+    match event:
+        case Ended(outcome=outcome) if outcome.went_wrong:
+            console.print(_line(outcome), highlight=False)
+        case Troubled(message=message):
+            show_warning(console, redact(message))
 
 
 class _Watcher:
@@ -77,8 +87,8 @@ class _Watcher:
             case Ended(outcome=outcome):
                 self._update("_scenes", advance=1)
                 self._console.print(_line(outcome), highlight=False)
-            case Troubled(message=message):
-                show_warning(self._console, redact(message))
+            case Troubled():
+                _show_if_wrong(self._console, event)
 
     def _plan(self, event: Planned) -> None:
         waiting, listed = len(event.waiting), len(event.candidates)

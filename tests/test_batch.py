@@ -103,6 +103,28 @@ def test_a_changed_scene_model_or_option_makes_a_new_product(tmp_path: Path) -> 
     assert set(statuses(run_batch(compressed)).values()) == {"skipped"}
 
 
+@pytest.mark.parametrize("form", ["cog", "zarr"])
+def test_a_product_that_lost_an_image_is_made_again(tmp_path: Path, form: str) -> None:
+    scene(tmp_path, "a.tif")
+    batch = batch_of(tmp_path)
+    batch = replace(batch, batch=replace(batch.batch, format=form))
+    (outcome,) = run_batch(batch).scenes
+    (image,) = (tmp_path / "out" / str(outcome.product)).glob(
+        f"*.{'tif' if form == 'cog' else form}"
+    )
+    if form == "cog":
+        whole = image.read_bytes()
+        image.write_bytes(whole[:-1])
+        assert statuses(run_batch(batch)) == {"a.tif": "done"}
+        assert image.read_bytes() == whole
+        image.unlink()
+    else:
+        shutil.rmtree(image)
+    assert statuses(run_batch(batch)) == {"a.tif": "done"}
+    assert image.exists()
+    assert statuses(run_batch(batch)) == {"a.tif": "skipped"}
+
+
 def test_models_without_weights_have_the_scale_that_is_asked_for(tmp_path: Path) -> None:
     scene(tmp_path, "a.tif")
     batch = replace(batch_of(tmp_path), models=ModelsOptions({"*": "nearest"}))

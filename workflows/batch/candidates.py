@@ -19,7 +19,7 @@ from workflows.batch.job import Batch
 from workflows.batch.keys import Inputs, inputs_of, key_of, recipe_of
 from workflows.batch.outcome import Status
 from workflows.batch.settle import arrived
-from workflows.batch.state import State, key_in, products
+from workflows.batch.state import State, is_whole, key_in, products
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def _judge(
         )
     key = key_of(found, inputs, recipe)
     product = made.get(key)
-    if product is not None:
+    if product is not None and is_whole(batch.outbox / product):
         return Candidate(found, key, inputs, "skipped", f"made before: {product}")
     left = state.left.get(key) if batch.batch.reprocessed == "replace" else None
     if left is not None and key_in(batch.outbox / left.product) == left.by:

@@ -41,7 +41,7 @@ from workflows.batch.keys import recipe_of
 from workflows.batch.opening import Opened, Part
 from workflows.batch.outcome import Check, SceneOutcome, Status
 from workflows.batch.product import Finished, Made, MadeAsset
-from workflows.batch.state import PRODUCT, State, key_in, products_of
+from workflows.batch.state import PRODUCT, State, key_in, products_of, sizes_of
 from workflows.staging import mend, opened
 
 REPLACED = "replaced"
@@ -137,9 +137,14 @@ class SceneRun:
         """What tasks may know of an asset."""
         return told_asset(part.asset) if self.opening.scene.medical else part.asset
 
+    @property
+    def _images(self) -> set[str]:
+        """Names of its images."""
+        return {path.name for part in self.opening.parts for path, _ in part.prepared.plans}
+
     def _sweep(self) -> None:
         """Remove what does not belong to the product: an earlier run may have left it."""
-        images = {path.name for part in self.opening.parts for path, _ in part.prepared.plans}
+        images = self._images
         for path in self.folder.iterdir():
             if path.name in images:
                 continue
@@ -175,6 +180,7 @@ class SceneRun:
             "dataset": scene.dataset,
             "version": scene.version,
             "bands": scene.band_count,
+            "images": sizes_of(self.folder, self._images),
         }
         with replacing(self.folder / PRODUCT) as file:
             file.write(json.dumps(facts, indent=1).encode())

@@ -14,7 +14,7 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -164,6 +164,22 @@ def key_in(product: Path) -> str | None:
     except (OSError, ValueError):
         return None
     return str(facts["key"]) if _has_key(facts) else None
+
+
+def sizes_of(folder: Path, names: Iterable[str]) -> dict[str, int | None]:
+    """Bytes of a product's images by name; None of directories: their files are many."""
+    return {
+        name: None if (folder / name).is_dir() else (folder / name).stat().st_size for name in names
+    }
+
+
+def is_whole(product: Path) -> bool:
+    """Whether all images that a product says it has are there, files in their size."""
+    try:
+        images = json.loads((product / PRODUCT).read_text()).get("images", {})
+        return bool(sizes_of(product, images) == images)
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def bands_in(facts: dict[str, object]) -> int:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import rasterio
+import runs
 from rasterio import Affine
 from rich.console import Console
 from runs import Ran
@@ -168,6 +169,23 @@ class TestExitCodes:
         ran = espcn("upscale", "a.tif", "b.tif")
         assert ran.code == 130
         assert ran.err == "espcn: interrupted; the same command goes on where it stopped\n"
+
+    def test_ctrl_c_before_the_command_has_begun_is_130_too(
+        self, espcn: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("workflows.cli.get_command", raising(KeyboardInterrupt()))
+        ran = espcn("upscale", "a.tif", "b.tif")
+        assert ran.code == 130
+        assert ran.err == "espcn: interrupted; the same command goes on where it stopped\n"
+
+    def test_debug_prints_where_and_an_error_is_one_line_without(self, tmp_path: Path) -> None:
+        code = "from workflows.cli import main; main()"
+        missing, output = str(tmp_path / "missing.tif"), str(tmp_path / "out.tif")
+        _, plain = runs.finish(runs.start(code, "inspect", missing))
+        assert len(plain.splitlines()) == 1
+        _, log = runs.finish(runs.start(code, "upscale", missing, output, "--debug"))
+        assert "Traceback (most recent call last)" in log
+        assert log.splitlines()[-1] == plain.strip()
 
     def test_debug_shows_where(
         self,

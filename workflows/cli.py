@@ -52,18 +52,22 @@ def main() -> None:
     """Run the command line and exit."""
     # what is imported stays: looking through it 260 times took a sixth of the driver's start
     gc.set_threshold(100_000)
+    arguments = sys.argv[1:]
     logging.captureWarnings(capture=True)
-    logging.getLogger().addHandler(logging.NullHandler())
-    sys.exit(run(sys.argv[1:]))
+    if "--debug" in arguments:
+        logging.basicConfig(level=logging.DEBUG)
+    else:  # or Python would print warnings itself
+        logging.getLogger().addHandler(logging.NullHandler())
+    sys.exit(run(arguments))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; its exit code. An error is one line on stderr."""
-    if "--debug" in arguments:
-        logging.basicConfig(level=logging.DEBUG)
     try:
         command = get_command(app)
         code = command.main(args=list(arguments), prog_name="espcn", standalone_mode=False)
+    except KeyboardInterrupt:  # before the command has begun, which has an ending of its own
+        code = INTERRUPTED
     except Exception as error:
         if "--debug" in arguments:
             logging.getLogger(__name__).exception("failed")

@@ -357,6 +357,16 @@ def test_copies_and_strange_names_cost_nobody(tmp_path: Path) -> None:
     assert set(statuses(run_batch(batch_of(tmp_path))).values()) <= {"skipped", "failed"}
 
 
+def test_names_that_become_the_same_and_names_without_ascii_are_products(tmp_path: Path) -> None:
+    names = ("a b.tif", "a_b.tif", "日本.tif", "中国.tif")
+    for i, name in enumerate(names):
+        scene(tmp_path, name, seed=i)
+    summary = run_batch(batch_of(tmp_path))
+    assert set(statuses(summary).values()) == {"done"}
+    assert len({one.product for one in summary.scenes}) == 4
+    assert all(str(one.product).isascii() for one in summary.scenes)
+
+
 def test_names_that_are_no_text_are_told_apart_and_identified(tmp_path: Path) -> None:
     for i, folder in enumerate(("d", "e")):
         (tmp_path / "in" / folder).mkdir(parents=True)

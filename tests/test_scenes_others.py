@@ -634,3 +634,14 @@ def test_a_folder_behind_a_link_is_passed_over_in_words(tmp_path: Path) -> None:
     (found,) = find_scenes(tmp_path / "in", SceneOptions())
     assert found.place(tmp_path / "in") == "link"
     assert "is not followed" in found.passed_over
+
+
+def test_files_of_a_folder_whose_names_become_the_same_have_keys_of_their_own(
+    tmp_path: Path, opened: Open
+) -> None:
+    for name in ("a b.tif", "a_b.tif", "日.tif", "中.tif", "c.tif"):
+        write_band(tmp_path / "in" / name, (8, 8), 10, "uint16", seed=0)
+    keys = [asset.key for asset in opened(tmp_path / "in").assets]
+    assert len(set(keys)) == 5
+    assert "c" in keys
+    assert all(key.isascii() for key in keys)

@@ -6,9 +6,11 @@ after the file. This family comes last: what belongs to a product of another fam
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 from pipeline.profile import Profile
@@ -49,14 +51,12 @@ def beside(path: Path) -> list[Path]:
 
 def open(path: Path, options: SceneOptions, work: Path) -> Scene:
     """The scene of one file, or of a folder's files; raises SceneError."""
-    name = safe_name(path.name if path.is_dir() else path.stem)
-    if not name:
-        raise SceneError("has no name that can be a product's", uri=str(path), reason="unsupported")
+    name = _called(path.name if path.is_dir() else path.stem)
     files = _files(path)
     headers = [read_header(file.absolute()) for file in files]
     keys = _keys(files) if path.is_dir() else ["image"]
     images = [
-        Image(key, safe_name(file.stem), header)
+        Image(key, _called(file.stem), header)
         for key, file, header in zip(keys, files, headers, strict=True)
     ]
     return Scene(
@@ -82,12 +82,26 @@ def _files(path: Path) -> list[Path]:
 
 
 def _keys(files: Sequence[Path]) -> list[str]:
-    """Stems, with the suffix where two files share one."""
-    stems = [safe_name(file.stem).casefold() for file in files]
+    """Stems; with the suffix where two files share one, with a mark where they share that too."""
+    stems, names = [_called(file.stem) for file in files], [_called(file.name) for file in files]
     return [
-        safe_name(file.stem) if stems.count(stem) == 1 and stem else safe_name(file.name)
-        for file, stem in zip(files, stems, strict=True)
+        stem if _once(stem, stems) else name if _once(name, names) else f"{stem}-{_mark(file.name)}"
+        for file, stem, name in zip(files, stems, names, strict=True)
     ]
+
+
+def _once(name: str, names: Sequence[str]) -> bool:
+    """Whether no other name is the same where case does not count."""
+    return [one.casefold() for one in names].count(name.casefold()) == 1
+
+
+def _called(text: str) -> str:
+    """A name as part of file names; a mark of its own where nothing of it is ASCII."""
+    return safe_name(text) or f"image-{_mark(text)}"
+
+
+def _mark(text: str) -> str:
+    return sha256(os.fsencode(text)).hexdigest()[:8]
 
 
 def _assets(

@@ -14,6 +14,7 @@ from pathlib import Path
 from pipeline.errors import ConfigError
 from pipeline.scenes import files_of, find_scenes
 from pipeline.scenes.found import Found
+from pipeline.scenes.headers import safe_name
 from pipeline.serial import digest
 from workflows.batch.job import Batch
 from workflows.batch.keys import Inputs, inputs_of, key_of, recipe_of
@@ -130,8 +131,8 @@ def _after_failures(
 
 
 def _bare(found: Found) -> str:
-    """A scene's name without its ending, in lower case."""
-    return found.name.partition(".")[0].lower()
+    """A scene's name without its ending, in lower case, as products are called."""
+    return safe_name(found.name).partition(".")[0].lower()
 
 
 def _mark(batch: Batch, found: Found) -> str:

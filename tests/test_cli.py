@@ -162,6 +162,27 @@ class TestExitCodes:
         ran = espcn("inspect", "/tmp/" + "very-long-name-" * 15)
         assert "very-long-name-" * 15 in one_line(ran)
 
+    @pytest.mark.parametrize(
+        ("said", "shown"),
+        [
+            ("no XML (unclosed token: line 1, column 0)", None),
+            ("../../etc/passwd: not a whole safetensors file", None),
+            ("/data/my-token: is empty (0 bytes)", None),
+            ("no answer, token: qwertz, twice", "no answer, token: ***, twice"),
+            ("no answer, password=not qwertz", "no answer, password=*** qwertz"),
+        ],
+    )
+    def test_an_error_says_all_but_secrets(
+        self,
+        espcn: Callable[..., Ran],
+        monkeypatch: pytest.MonkeyPatch,
+        said: str,
+        shown: str | None,
+    ) -> None:
+        monkeypatch.setattr(story, "upscale", raising(TileError(said)))
+        ran = espcn("upscale", "a.tif", "b.tif")
+        assert one_line(ran) == f"espcn: error: {shown or said}\n"
+
     def test_ctrl_c_is_130_and_says_how_to_go_on(
         self, espcn: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
     ) -> None:

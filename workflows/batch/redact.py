@@ -20,6 +20,8 @@ VARIABLE = re.compile(r"PASSW|SECRET|TOKEN|_KEY$|APIKEY|SIGNATURE|CONNECTION_STR
 """Name of an environment variable that holds a secret."""
 SHORTEST = 8
 """Characters below which a value of the environment is no secret but a common word."""
+PROSE = r"(?:line \d|(?:not|no|is|has|holds|cannot|does|may|its|was)\s)"
+"""How messages go on behind the colon of a place or a file: 'my-token: is empty' has no value."""
 URL = r"[^\s\"'<>]"
 """A character of a URL in a sentence."""
 REDACTIONS = tuple(
@@ -31,7 +33,7 @@ REDACTIONS = tuple(
         rf"(\?)[\w.~%\[\]-]+={URL}*",  # of relative ones too
         r"((?:cookie|authorization)[\"']?\s*[:=]\s*[\"']?)[^\n\"']+",  # headers
         r"(\bBearer\s+)[\w.~+/=-]{8,}",
-        rf"((?:{SECRET})[\w-]{{0,40}}[\"']?\s*[:=]\s*)"
+        rf"((?:{SECRET})[\w-]{{0,40}}[\"']?\s*(?:=\s*|:\s*(?!{PROSE})))"
         r"(?:(?:\"[^\"]*\"|'[^']*'|[^\s,;&\"'])+|[\"']\S*)",  # values, quoted or not
         rf"(--[\w-]{{0,40}}(?:{SECRET})[\w-]{{0,40}}\s+)[^\s-]\S*",  # flags
         r"(\b)(?:AKIA|ASIA)[0-9A-Z]{16}\b",  # keys that tell themselves: AWS,

@@ -367,6 +367,24 @@ def test_names_that_become_the_same_and_names_without_ascii_are_products(tmp_pat
     assert all(str(one.product).isascii() for one in summary.scenes)
 
 
+def test_a_name_as_long_as_can_be_is_a_product(tmp_path: Path) -> None:
+    made = scene(tmp_path, "short.tif")
+    made.rename(made.with_name("L" * 250 + ".tif"))
+    (outcome,) = run_batch(batch_of(tmp_path)).scenes
+    assert outcome.status == "done", outcome.message
+
+
+def test_failures_count_however_the_inbox_is_spelled(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/gone.tif").symlink_to(tmp_path / "nothing")
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    batch = batch_of(tmp_path)
+    for number, inbox in enumerate(("in", "link"), start=1):
+        chosen = replace(batch.batch, inbox=str(tmp_path / inbox), attempts=9)
+        (outcome,) = run_batch(replace(batch, batch=chosen)).scenes
+        assert outcome.attempts == number
+
+
 def test_names_that_are_no_text_are_told_apart_and_identified(tmp_path: Path) -> None:
     for i, folder in enumerate(("d", "e")):
         (tmp_path / "in" / folder).mkdir(parents=True)

@@ -46,7 +46,8 @@ def beside(path: Path) -> list[Path]:
     if path.is_dir():
         return []
     names = (*(f"{path.name}{end}" for end in SIDECARS), *(f"{path.stem}{end}" for end in WORLD))
-    return [one for name in names if (one := path.with_name(name)).is_file()]
+    # Path.is_file raises where a name is too long to be
+    return [one for name in names if os.path.isfile(one := path.with_name(name))]
 
 
 def open(path: Path, options: SceneOptions, work: Path) -> Scene:

@@ -17,6 +17,8 @@ MAX_VRT_BYTES = 64 * 2**20
 """Largest VRT that is parsed."""
 MAX_VRT_DEPTH = 4
 """VRTs over VRTs."""
+OURS = ("Zarr", "DICOM", "OME-Zarr")
+"""Names in `source.drivers` of readers that are no drivers of GDAL, whatever it calls its own."""
 
 VRT_FILES = ("SourceFilename", "SourceDataset")
 """Elements of a VRT that name other files."""
@@ -77,6 +79,17 @@ def _what_is_wrong(path: Path) -> str | None:
     if not os.access(path, os.R_OK):
         return "may not be read"
     return None
+
+
+def gdal_drivers(uri: str, options: SourceOptions) -> list[str]:
+    """Drivers of GDAL that may open `uri`; raises SourceError for none, which GDAL takes for all."""
+    drivers = [name for name in options.drivers if name not in OURS]
+    if not drivers:
+        named = ", ".join(options.drivers) or "none"
+        raise SourceError(
+            f"may be opened by no driver of GDAL; source.drivers names {named}", uri=uri
+        )
+    return drivers
 
 
 def check_vrt(uri: str, options: SourceOptions, *, depth: int = 0) -> None:
@@ -151,7 +164,7 @@ def _check_reference(
         check_path(target, options)
         check_vrt(target, options, depth=depth + 1)
         if Path(target).is_file():
-            drivers = [d for d in options.drivers if d != "Zarr"]
+            drivers = gdal_drivers(target, options)
             with rasterio.Env(), warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 DatasetReader(target, driver=drivers, sharing=False).close()
@@ -162,13 +175,16 @@ def _check_reference(
 
 
 def check_sidecars(uri: str) -> None:
-    """Raise SourceError if a file that GDAL opens along with `uri` leads elsewhere."""
+    """Raise SourceError if a file that GDAL opens along with `uri` leads elsewhere.
+
+    A name that would be too long is that of no file: Path.is_file raises for it.
+    """
     for suffix in (".msk", ".ovr"):
         sidecar = Path(uri + suffix)
-        if sidecar.is_file() and _is_vrt(sidecar):
+        if os.path.isfile(sidecar) and _is_vrt(sidecar):
             raise SourceError(f"has a VRT as its {suffix}, which is not allowed", uri=uri)
     metadata = Path(uri + ".aux.xml")
-    if not metadata.is_file():
+    if not os.path.isfile(metadata):
         return
     for element in _parse(metadata).iter():
         if element.get("key", "").upper() in ("OVERVIEW_FILE", "MASK_FILE"):
@@ -181,6 +197,6 @@ def unread_tables(uri: str) -> list[str]:
     """Tables of a VRT or a .aux.xml that describe the values of a band and are not read."""
     source, sidecar = Path(uri), Path(uri + ".aux.xml")
     texts = [path for path in (source,) if path.is_file() and _is_vrt(path)]
-    texts += [sidecar] if sidecar.is_file() else []
+    texts += [sidecar] if os.path.isfile(sidecar) else []
     found = {element.tag for path in texts for element in _parse(path).iter()}
     return [name for tag, name in TABLES.items() if tag in found]

@@ -101,7 +101,7 @@ def _judge(
     except OSError as error:  # told, and counted, when it is to be opened
         problem = f"cannot be read ({error.strerror})"
         return _after_failures(
-            batch, state, replace(found, problem=problem), digest([str(found.path)]), None, retry
+            batch, state, replace(found, problem=problem), _place_key(batch, found), None, retry
         )
     key = key_of(found, inputs, recipe)
     product = made.get(key)
@@ -111,6 +111,11 @@ def _judge(
     if left is not None and key_in(batch.outbox / left.product) == left.by:
         return Candidate(found, key, inputs, "skipped", left.message)
     return _after_failures(batch, state, found, key, inputs, retry)
+
+
+def _place_key(batch: Batch, found: Found) -> str:
+    """Stands for the key of what cannot be read: where it lies, however the inbox is spelled."""
+    return digest([str(batch.inbox.resolve() / found.path.relative_to(batch.inbox))])
 
 
 def _after_failures(

@@ -122,6 +122,7 @@ def test_a_typo_in_a_cluster_file_names_that_file(tmp_path: Path) -> None:
         ("source.bands=[]", "one band or more, counted from 1"),
         ("source.bands=[0]", "one band or more, counted from 1"),
         ("source.bands=[1, two]", "a list of whole numbers or null"),
+        ("source.drivers=[]", "one driver or more"),
         ("radiometry.input_range=[1]", "a list of 2 numbers or null"),
         ("radiometry.input_range=[5, 1]", "low < high"),
         ("cluster.adapt=[4, 2]", "least <= most"),

@@ -221,6 +221,14 @@ def test_a_driver_that_is_not_allowed_may_be_allowed(
         assert dataset.read(1)[::2, ::2].tolist() == [[1, 2], [3, 4]]
 
 
+@pytest.mark.parametrize("drivers", [(), ("Zarr",), ("Zarr", "DICOM", "OME-Zarr"), ("Nope",)])
+def test_no_driver_of_gdal_allowed_means_none_not_all(
+    drivers: tuple[str, ...], tmp_path: Path, cluster: ClusterOptions
+) -> None:
+    source = small(tmp_path / "a.tif")
+    assert_refused(source, tmp_path, cluster, "opened", drivers=drivers)
+
+
 # not a file
 
 

@@ -86,6 +86,7 @@ MULTIPLE = f"a multiple of {BLOCK}, such as {2 * BLOCK}"
 RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "model.consistency": (lambda v: v >= 0, "0 or more"),
     "source.bands": (lambda v: v and min(v) >= 1, "one band or more, counted from 1"),
+    "source.drivers": (lambda v: v, "one driver or more, such as GTiff"),
     "source.max_pixels": (lambda v: v >= 1, "1 or more"),
     "radiometry.input_range": (lambda v: v[0] < v[1], "[low, high] with low < high"),
     "tiling.tile": (

@@ -26,6 +26,7 @@ from pipeline.sources.safety import (
     check_path,
     check_sidecars,
     check_vrt,
+    gdal_drivers,
     unread_tables,
 )
 from pipeline.sources.semantics import band_role
@@ -55,7 +56,7 @@ def claims(uri: str) -> bool:  # noqa: ARG001 - it would take anything
 def open(uri: str, options: SourceOptions) -> RasterSource:
     """Open a raster through the allowed drivers; reads the header only. Raises SourceError."""
     check_path(uri, options)
-    drivers = [name for name in options.drivers if name != "Zarr"]
+    drivers = gdal_drivers(uri, options)
     check_vrt(uri, options)
     if not options.remote:
         check_sidecars(uri)

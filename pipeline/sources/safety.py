@@ -82,7 +82,7 @@ def _what_is_wrong(path: Path) -> str | None:
 
 
 def gdal_drivers(uri: str, options: SourceOptions) -> list[str]:
-    """Drivers of GDAL that may open `uri`; raises SourceError for none, which GDAL takes for all."""
+    """Drivers of GDAL that may open `uri`; raises SourceError for none, which to GDAL means all."""
     drivers = [name for name in options.drivers if name not in OURS]
     if not drivers:
         named = ", ".join(options.drivers) or "none"

@@ -95,6 +95,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "cluster.workers": (lambda v: v >= 0, "0 or more"),
     "cluster.threads": (lambda v: v >= 1, "1 or more"),
+    "cluster.memory": (lambda v: _bytes(v) > 0, "a size above 0, such as 4GiB"),
     "cluster.scale": (lambda v: v >= 1, "1 or more"),
     "cluster.adapt": (
         lambda v: 0 <= v[0] <= v[1] and v[1],
@@ -335,6 +336,16 @@ def _checked(option: Option, setting: Setting) -> Setting:
     if value is not None and not passes(value):
         raise ConfigError(f"{where} must be {text}")
     return Setting(value, setting.origin)
+
+
+def _bytes(size: str) -> int:
+    """A size as Dask reads it; 0 for what is none."""
+    from dask.utils import parse_bytes
+
+    try:
+        return parse_bytes(size)
+    except (ValueError, OverflowError):
+        return 0
 
 
 def _shown(value: object) -> str:

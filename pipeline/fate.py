@@ -114,6 +114,11 @@ def fates(profile: Profile, provenance: Provenance) -> tuple[Fate, ...]:
         *([_mask_fate(profile)] if profile.mask else []),
         *([Fate("alpha", "kept", "by nearest neighbour")] if profile.alpha is not None else []),
         *([Fate("palette", "kept")] if profile.colormap else []),
+        *(
+            [Fate("0 is white", "kept", "as photometric interpretation")]
+            if profile.white_is_zero
+            else []
+        ),
         *_band_fates(profile),
         *_tag_fates(profile, provenance),
     )

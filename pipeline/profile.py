@@ -89,6 +89,8 @@ class Profile:
     """Bits that a sample uses, where fewer than its data type has."""
     colormap: dict[int, tuple[int, int, int, int]] | None = None
     """RGBA by value for palette images."""
+    white_is_zero: bool = False
+    """Whether the smallest value of its first band is white, and not black."""
     block: tuple[int, int] = (1, 1)
     """(height, width) of the blocks that the file is stored in."""
     frames: int = 1

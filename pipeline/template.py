@@ -132,7 +132,7 @@ def _photometric(profile: Profile) -> str:
         return "palette"
     if colours[:3] == ["red", "green", "blue"] and profile.dtype in ("uint8", "uint16"):
         return "rgb"
-    return "minisblack"
+    return "miniswhite" if profile.white_is_zero else "minisblack"
 
 
 def _describe(dataset: DatasetWriter, profile: Profile, shift: Shift) -> None:

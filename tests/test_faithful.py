@@ -133,6 +133,25 @@ def test_beside_alpha_a_mask_is_changed_and_the_table_says_so(tmp_path: Path) ->
     assert fates["mask"] == "changed"
 
 
+@pytest.mark.parametrize("options", [{}, {"alpha": "unspecified"}], ids=["grey", "alpha"])
+def test_where_0_is_white_it_stays_white(tmp_path: Path, options: dict[str, str]) -> None:
+    pixels = texture((1 + len(options), 20, 20), "uint8")
+    source = write_tif(tmp_path / "in.tif", pixels, photometric="MINISWHITE", **options)
+    assert fates_of(run(source, tmp_path / "out.tif"))["0 is white"] == "kept"
+    for path in (source, tmp_path / "out.tif"):
+        with rasterio.open(path) as dataset:
+            assert dataset.tags(ns="IMAGE_STRUCTURE")["MINISWHITE"] == "YES"
+    with rasterio.open(tmp_path / "out.tif") as dataset:
+        assert np.array_equal(dataset.read()[:, ::2, ::2], pixels)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".zarr"])
+def test_formats_that_know_no_white_0_say_so(tmp_path: Path, suffix: str) -> None:
+    pixels = texture((1, 20, 20), "uint8")
+    source = write_tif(tmp_path / "in.tif", pixels, photometric="MINISWHITE")
+    assert fates_of(run(source, tmp_path / f"out{suffix}"))["0 is white"] == "dropped"
+
+
 def test_tables_that_are_not_read_have_a_line(tmp_path: Path) -> None:
     source = write_tif(tmp_path / "in.tif", texture((1, 20, 20)))
     (tmp_path / "in.tif.aux.xml").write_text(

@@ -67,6 +67,7 @@ def show_profile(console: Console, profile: Profile) -> None:
         ("RPCs", "yes" if georef.rpcs else ""),
         ("nodata", "" if profile.nodata is None else f"{profile.nodata:g}"),
         ("mask", "per dataset" if profile.mask else ""),
+        ("photometry", "0 is white" if profile.white_is_zero else ""),
         ("saturated at", "" if profile.saturated is None else f"{profile.saturated:g}"),
     ]
     tags = [(f"{ns}:{k}" if ns else k, v) for ns, d in profile.tags.items() for k, v in d.items()]

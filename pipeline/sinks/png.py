@@ -69,7 +69,10 @@ from pipeline.tiling import Tile
 
 MAX_SIDE = 1_000_000
 """Most rows or columns that libpng, and so nearly everyone, reads."""
-LOST = ("coordinate", "transform", "ground", "RPCs", "AREA", "mask", "units", "scales", "band ")
+LOST = (
+    *("coordinate", "transform", "ground", "RPCs", "AREA", "mask", "units", "scales", "band "),
+    "0 is white",
+)
 """Beginnings of what a PNG has no place for."""
 SLAB = 64
 """Rows of a slab, fewer in wide images; divides the side of every tile."""

@@ -28,6 +28,9 @@ from pipeline.sinks.zarr_store import describe
 from pipeline.tiling import Tile
 from pipeline.top import Part, tile_pyramid, upper_parts, write_seed
 
+LOST = ("band metadata ", "0 is white")
+"""Beginnings of what Zarr has no place for."""
+
 
 def claims(target: Path, profile: Profile) -> bool:
     """Whether the name ends in .zarr."""
@@ -47,7 +50,7 @@ def fates(plan: Plan) -> tuple[Fate, ...]:
 
 
 def _fate(fate: Fate, note: str | None) -> Fate:
-    if fate.item.startswith("band metadata "):
+    if fate.item.startswith(LOST):
         return Fate(fate.item, "dropped", "Zarr has no place for it")
     return replace(fate, note="; ".join(part for part in (fate.note, note) if part))
 

@@ -150,6 +150,8 @@ def _profile(uri: str, dataset: DatasetReader, options: SourceOptions) -> Profil
         forgotten=_forgotten(uri, dataset),
         bits=bits,
         colormap=colormap,
+        white_is_zero=numbers[0] == 1
+        and dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES",
         block=dataset.block_shapes[numbers[0] - 1],
     )
 

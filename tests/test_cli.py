@@ -93,6 +93,8 @@ class TestExitCodes:
             (["upscale", "SCENE", "OUT.xyz"], ".xyz"),
             (["upscale", "SCENE", "SCENE"], "is the input"),
             (["upscale", "SCENE", "OUT.tif", "--output", "OUT.tif"], "twice"),
+            (["upscale", "SCENE", "OUT.tif", "--output", "SAME.tif"], "twice"),
+            (["upscale", "SCENE", "OUT.tif", "--output", "LINKED.tif"], "twice"),
             (["upscale", "SCENE", "EXISTS.tif"], "--overwrite"),
             (["config", "check", "TYPO"], "'output.compress'"),
             (["sample"], "output"),
@@ -112,6 +114,9 @@ class TestExitCodes:
         places = {"SCENE": str(scene)}
         for name in ("OUT.tif", "OUT.xyz", "EXISTS.tif", "TYPO"):
             places[name] = str(tmp_path / name)
+        (tmp_path / "link").symlink_to(tmp_path)
+        places["LINKED.tif"] = str(tmp_path / "link" / "OUT.tif")
+        places["SAME.tif"] = str(tmp_path / ".." / tmp_path.name / "OUT.tif")
         ran = espcn(*(places.get(argument, argument) for argument in arguments))
         assert ran.code == 2
         assert named in one_line(ran)

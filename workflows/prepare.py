@@ -104,7 +104,7 @@ def prepare(job: Job) -> Prepared:
 def _targets(job: Job, profile: Profile) -> list[Path]:
     """The outputs' paths, refused where they would do harm."""
     paths = [Path(absolute(output)) for output in job.outputs]
-    if len(set(paths)) < len(paths):
+    if len({Path(os.path.realpath(path.parent), path.name) for path in paths}) < len(paths):
         raise ConfigError(f"the same output is named twice: {', '.join(job.outputs)}")
     for path in paths:
         if not path.parent.is_dir():

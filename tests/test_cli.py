@@ -344,6 +344,18 @@ class TestUpscale:
         assert job.report.preview
 
 
+@pytest.mark.parametrize(("value", "said"), [("-5", "-5"), (".nan", "nan"), ("0.5", "0.5")])
+def test_nodata_that_was_asked_for_and_marks_nothing_is_told(
+    espcn: Callable[..., Ran], scene: Path, tmp_path: Path, value: str, said: str
+) -> None:
+    line = f"source.nodata = {said} marks nothing: it is no uint16 value"
+    options = (tmp_path / "out.tif", "--set", f"source.nodata={value}")
+    for more in (("--dry-run",), ()):
+        assert upscale(espcn, scene, *options, *more).err.startswith(f"espcn: warning: {line}\n")
+    report = json.loads((tmp_path / "out.tif.report.json").read_text())
+    assert line in report["warnings"]
+
+
 class TestVerdict:
     """A model that did not beat bicubic when it was trained."""
 

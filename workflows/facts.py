@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pipeline.doubts import doubts
 from pipeline.fate import Fate, Provenance
 from pipeline.plan import Plan
+from pipeline.radiometry import as_code
 from pipeline.room import Room
 from pipeline.sinks import load_sink
 from pipeline.survey import range_of
@@ -136,7 +139,7 @@ def make_facts(prepared: Prepared, shape: Shape | None = None) -> Facts:
 
 
 def known_before(prepared: Prepared) -> tuple[str, ...]:
-    """What a user should know before: of the model by itself, and of it and this scene."""
+    """What a user should know before: of the model by itself, of it and this scene, of options."""
     card, profile = prepared.upscaler.card, prepared.plans[0][1].profile
     found = doubts(
         profile,
@@ -145,7 +148,15 @@ def known_before(prepared: Prepared) -> tuple[str, ...]:
         model=f"the model {card.name}",
         scene="the source",
     )
-    return (card.warning, *found) if card.warning else found
+    nodata = _doubt_nodata(prepared.job.input.nodata, profile.dtype)
+    return tuple(line for line in (card.warning, *found, nodata) if line)
+
+
+def _doubt_nodata(value: float | None, dtype: str) -> str | None:
+    """Where a value was asked for that no pixel can have."""
+    if value is None or as_code(value, np.dtype(dtype)) is not None:
+        return None
+    return f"source.nodata = {value:g} marks nothing: it is no {dtype} value"
 
 
 def _output(path: Path, plan: Plan, room: Room) -> Output:

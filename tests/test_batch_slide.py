@@ -18,7 +18,8 @@ from workflows.batch.jpeg_colours import as_jpeg_holds
 from workflows.batch.options import CheckOptions
 from workflows.batch.outcome import Check
 from workflows.batch.product import MadeAsset
-from workflows.prepare import Prepared, prepare
+from workflows.job import Job, ModelOptions
+from workflows.prepare import prepare
 from workflows.upscale import upscale
 
 GLASS = (246, 243, 243)
@@ -33,21 +34,29 @@ def slide(folder: Path, *, glass: tuple[int, int, int] = GLASS) -> Path:
     return write_slide(folder, pixels)
 
 
-def prepared(source: Path, target: Path) -> Prepared:
-    return prepare(make_job(source, target, output=OutputOptions(syntax="jpeg"), overwrite=True))
+def job(source: Path, target: Path, model: str) -> Job:
+    return make_job(
+        source,
+        target,
+        model=ModelOptions(model, scale=2),
+        output=OutputOptions(syntax="jpeg"),
+        overwrite=True,
+    )
 
 
 @pytest.fixture(scope="module")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("slide")
     source = slide(folder / "in")
-    upscale(make_job(source, folder / "out", output=OutputOptions(syntax="jpeg")))
+    upscale(job(source, folder / "out", "general-x2"))
     return folder / "out"
 
 
-def checked(source: Path, product: Path, key: str) -> dict[str, Check]:
+def checked(
+    source: Path, product: Path, key: str, *, model: str = "general-x2"
+) -> dict[str, Check]:
     """The checks of a product against a source, in the places that the key chooses."""
-    found = prepared(source, product)
+    found = prepare(job(source, product, model))
     ((_, plan),) = found.plans
     made = MadeAsset(Asset("image", str(source)), plan, product)
     return {one.name: one for one in check_asset(made, CheckOptions(), found.upscaler, key=key)}
@@ -70,6 +79,17 @@ def test_a_bias_of_two_counts_is_found_all_the_same(
     glass[band] += step
     other = slide(tmp_path / "in", glass=(glass[0], glass[1], glass[2]))
     assert not checked(other, product, "a")["mean bias"].passed
+
+
+def test_copies_in_jpeg_are_held_against_their_source_as_results_are(
+    product: Path, tmp_path: Path
+) -> None:
+    source = product.parent / "in"
+    upscale(job(source, tmp_path / "out", "nearest"))
+    found = checked(source, tmp_path / "out", "a", model="nearest")
+    assert all(check.passed for check in found.values()), found
+    other = slide(tmp_path / "in", glass=(246, 243, 245))
+    assert not checked(other, tmp_path / "out", "a", model="nearest")["mean bias"].passed
 
 
 def test_colours_are_those_that_libjpeg_gives_back() -> None:

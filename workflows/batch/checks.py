@@ -57,7 +57,9 @@ def check_asset(
         outline = _outline(made, product, limits)
         if _kind(product.profile) != _kind(plan.fine):
             return (*outline, _other_kind(made, product))
-        light = () if upscaler.native else plan.profile.light
+        # copies must equal their source, unless they were compressed with loss
+        copies = upscaler.native and not _is_lossy(product.profile)
+        light = () if copies else plan.profile.light
         windows, total = choose_windows(plan.profile, seed)
         frames = choose_frames(plan.profile.frames, seed)
         pairs = [(Frame(source, frame), Frame(product, frame)) for frame in frames]

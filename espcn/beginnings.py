@@ -13,15 +13,11 @@ after 300 steps: its large last weights hardly move, its small first ones at onc
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
 
 from espcn.architecture import Layer, Weights
 from espcn.errors import ModelError
 from espcn.models import read_model
-from espcn.network import Network
 from espcn.recipe import HALO, KERNELS, Recipe
 
 WIDTHS = (64, 32)
@@ -29,9 +25,6 @@ WIDTHS = (64, 32)
 
 SMALL = 0.1
 """Size of an equivariant network's last layer, relative to He's."""
-
-RIDGE = 1e-4
-"""Added to the diagonal of the least-squares fit, relative to its mean."""
 
 
 def first_weights(recipe: Recipe, bands: int) -> Weights:
@@ -86,27 +79,3 @@ def _kind(weights: Weights) -> str:
     plain = weights.activation == "tanh" and not weights.skip
     biased = all(layer.bias is not None for layer in weights.layers)
     return "tanh" if plain and biased and weights.input_range == (0.0, 1.0) else "other"
-
-
-@torch.no_grad()
-def fit_last_layer(network: Network, low: Tensor, truth: Tensor, gains: Tensor) -> None:
-    """Make the last layer the least-squares fit of its inputs on patches to the truth.
-
-    `low` (n, C, y, x) and `truth` (n, C, y * scale, x * scale) are those of `Patches.gather`.
-    """
-    last = network.sub_pixel_layer[0]
-    assert isinstance(last, torch.nn.Conv2d)
-    maps = network.feature_map_layer(low).float()
-    columns = functional.unfold(maps, last.kernel_size)
-    ones = torch.ones_like(columns[:, :1])
-    inputs = (torch.cat([columns, ones], dim=1) * gains[..., 0]).transpose(0, 1).flatten(1)
-    wanted = functional.pixel_unshuffle(truth, network.scale).flatten(2) * gains[..., 0]
-    inputs, wanted = inputs.double().cpu(), wanted.transpose(0, 1).flatten(1).double().cpu()
-    known = wanted.isfinite().all(dim=0)
-    inputs, wanted = inputs[:, known], wanted[:, known]
-    products = inputs @ inputs.T
-    products.diagonal().add_(RIDGE * products.diagonal().mean())
-    solved = torch.linalg.solve(products, inputs @ wanted.T).T
-    last.weight.copy_(solved[:, :-1].reshape(last.weight.shape))
-    assert last.bias is not None
-    last.bias.copy_(solved[:, -1])

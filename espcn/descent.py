@@ -20,8 +20,9 @@ from torch import Tensor
 from espcn import parallel
 from espcn.adam import Adam
 from espcn.architecture import Layer, Weights
-from espcn.beginnings import first_weights, fit_last_layer
+from espcn.beginnings import first_weights
 from espcn.errors import ModelError
+from espcn.last_layer import fit_last_layer
 from espcn.network import Network
 from espcn.patches import Choices, Patches
 from espcn.recipe import Recipe
@@ -56,7 +57,8 @@ class Run:
         self._places = _places(recipe, patches, first=0)
         self._place = self._next_place().clone()
         if recipe.network == "tanh" and start is None:
-            fit_last_layer(self._network, *patches.gather(_first_places(recipe, patches)))
+            places = first_places(recipe, patches, pixels=FITTED)
+            fit_last_layer(self._network, *patches.gather(places))
         parallel.spread([kernel.data for kernel in self._kernels])
         self._losses = torch.zeros(2, device=patches.device)
         """Their sum and their number since they were asked for."""
@@ -200,9 +202,9 @@ def _places(recipe: Recipe, patches: Patches, *, first: int) -> Iterator[Tensor]
         chunk, skipped = chunk + 1, 0
 
 
-def _first_places(recipe: Recipe, patches: Patches) -> Tensor:
-    """Of the patches of all processes that have the pixels that a fit needs, or of a few more."""
-    batches = -(-FITTED // (recipe.batch * recipe.window.side**2))
+def first_places(recipe: Recipe, patches: Patches, *, pixels: int) -> Tensor:
+    """Where the first patches lie that have so many low-resolution pixels, of all processes."""
+    batches = -(-pixels // (recipe.batch * recipe.window.side**2))
     return torch.cat(list(islice(_places(recipe, patches, first=0), batches)))
 
 

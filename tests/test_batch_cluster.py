@@ -328,7 +328,8 @@ def test_no_task_is_told_more_than_a_few_kilobytes(
     assert kinds == {"tile", "publish", "finish"}
     assert max(size for _, size in told) < FEW_KB
     assert max(size for *_, size in done) < FEW_KB
-    assert len(told) == len(done)
+    # a busy scheduler may move a task that waits, and tell two workers of it
+    assert sorted({key for key, _ in told}) == sorted(key for key, *_ in done)
     assert sum(graphs) < FEW_KB * len(told)
     assert sum(moved.values()) == 0
     assert_same(tmp_path / "home", home)

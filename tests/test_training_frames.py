@@ -13,7 +13,7 @@ from dicom_files import write_dicom, write_series
 from fakes import texture
 from PIL import Image
 from pydicom import dcmread
-from slide_files import SPACING, cut, save, slide_header
+from slide_files import SPACING, cut, save, slide_header, write_concatenation
 
 from espcn.evaluation import BEST
 from pipeline.dicom.privacy import called
@@ -143,6 +143,14 @@ def test_scans_of_one_slide_are_held_back_on_the_same_ground(tmp_path: Path) -> 
     )
     assert {sample.uri[-5:] for sample in samples.train} == {"0.dcm", "1.dcm"}
     assert not any(all(one.overlap(other).shape) for one in learned for other in judged)
+
+
+def test_parts_of_a_slide_are_one_source(tmp_path: Path) -> None:
+    pixels = texture((3, 400, 300), "uint8")
+    write_concatenation(tmp_path, pixels, 3)
+    (found,), skipped = find([str(tmp_path)])
+    assert not skipped
+    assert np.array_equal(found.open().read(Window(0, 0, 400, 300)), pixels)
 
 
 def on_the_finest(sample: Sample) -> Window:

@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.dicom.files import is_dicomdir
-from pipeline.dicom.headers import PREAMBLE
+from pipeline.dicom.headers import PREAMBLE, read_header
+from pipeline.dicom.instances import text
 from pipeline.dicom.privacy import called
+from pipeline.dicom.series import find_series
 from pipeline.errors import SourceError
 from pipeline.options import SourceOptions
 from pipeline.profile import Profile
@@ -120,18 +122,35 @@ def _find(
             skipped.append(Skip(path, "is named twice"))
             continue
         seen.add(real)
-        address = Address(absolute(path), options)
-        patients = patients or dicom.claims(address.uri)
+        uri = absolute(path)
+        if dicom.claims(uri):
+            patients = True
+            uri = _whole(uri)
+            if uri != absolute(path) and uri in seen:
+                continue
+            seen.add(uri)
         try:
-            profile = open_source(address.uri, options).profile
+            profile = open_source(uri, options).profile
         except SourceError as error:
-            skipped.append(Skip(address.uri, without_folders(error.message, address.uri)))
+            skipped.append(Skip(uri, without_folders(error.message, uri)))
         else:
-            found.append(Found(address, profile, name))
+            found.append(Found(Address(uri, options), profile, name))
     if patients:  # folders, and what lies beside, are named after them too
         found = [replace(one, name=called(one.address.uri), patient=True) for one in found]
         skipped = [_anonymous(skip) for skip in skipped]
     return found, skipped
+
+
+def _whole(path: str) -> str:
+    """What a DICOM file is opened by: `FOLDER#ID` for a part of a slide, else its path."""
+    folder = os.path.dirname(path)
+    try:
+        if not text(read_header(path), "ConcatenationUID"):
+            return path
+        holders = [one for one in find_series(folder) if path in one.paths]
+    except SourceError:
+        return path
+    return f"{folder}#{holders[0].id}" if holders else path
 
 
 def _anonymous(skip: Skip) -> Skip:

@@ -1,7 +1,8 @@
 """A run on its way to the last step: measured, saved, interrupted, resumed.
 
 step, step, step, ..     until all are taken, or Ctrl-C
-    measured             20 times: the average on the validation pictures; the best is kept
+    measured             20 times: the average on the validation pictures; the best is kept,
+                         or the last where the recipe says so
     shown                twice a second: where it is
     saved                once a minute and at the end: a checkpoint
 """
@@ -167,12 +168,13 @@ class Course:
         return taken * REPORTS // steps > (taken - 1) * REPORTS // steps
 
     def _measure(self) -> Progress:
-        """The average so far on the validation pictures; the best is kept."""
+        """The average so far on the validation pictures; see `Recipe.keep`."""
         loss = self._run.mean_loss()
         self._check(loss)
         weights = self._run.averaged()
         figures = self._validation.figures(weights)
-        if self._best is None or figures.psnr >= self._best[1].psnr:
+        better = self._best is None or figures.psnr >= self._best[1].psnr
+        if better or self._recipe.keep == "last":
             self._best = weights, figures
         row = {"step": self._run.taken, "loss": loss, "psnr": figures.psnr}
         self._history.append(row | {"psnr_bicubic": figures.psnr_bicubic})

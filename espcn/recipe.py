@@ -104,6 +104,10 @@ class Recipe:
     average: float = 0.999
     """Decay per step of the moving average of the weights, which is what is kept."""
 
+    keep: Literal["best", "last"] = "best"
+    """Which average, of those measured on the way: the best on what was held back, or the last. A
+    few pictures that were held back choose by chance among those of a rate that falls to zero."""
+
     balance: bool = True
     """Whether every picture weighs by the error that bicubic leaves in it (`espcn.pairs`)."""
 

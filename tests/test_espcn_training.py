@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from espcn.material import Material, fingerprint, in_counts, in_unit, unit_for
 from espcn.pairs import Picture, Unit, make_pairs, unit_of
 from espcn.patches import Choices, Pair, Patches
 from espcn.recipe import Budget, Recipe, Window
-from espcn.validation import Validation
+from espcn.validation import Figures, Validation
 
 pytest.importorskip("torch")
 
@@ -449,6 +450,17 @@ def test_a_run_beats_bicubic_and_reports_as_it_goes(bands: int) -> None:
     assert [progress.step for progress in measured] == list(range(3, 61, 3))
     assert trained.figures.psnr == max(row["psnr"] for row in trained.history)
     assert [row["loss"] for row in trained.history] == [progress.loss for progress in measured]
+
+
+def test_the_last_average_is_kept_where_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    falling = count(50.0, -1.0)
+    monkeypatch.setattr(Validation, "figures", lambda *_: Figures(next(falling), 0.0))
+    best, last = (
+        training.train(replace(SMALL, steps=8, keep=keep), material(SMALL), device="cpu")  # type: ignore[arg-type]
+        for keep in ("best", "last")
+    )
+    assert best.figures.psnr == best.history[0]["psnr"] > best.history[-1]["psnr"]
+    assert last.figures.psnr == last.history[-1]["psnr"] < last.history[0]["psnr"]
 
 
 def test_there_must_be_something_to_validate_with() -> None:

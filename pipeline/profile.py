@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -115,6 +116,11 @@ class Profile:
     def dicom(self) -> dict[str, str]:
         """What is known of a series of DICOM, in words that tell of no patient; else empty."""
         return self.tags.get(DICOM, {})
+
+    def dicom_numbers(self, name: str) -> tuple[float, ...]:
+        """What `dicom` says in numbers; none where it does not, or where one is not finite."""
+        found = tuple(float(part) for part in self.dicom.get(name, "").split("\\") if part)
+        return found if all(map(math.isfinite, found)) else ()
 
     @property
     def slide(self) -> bool:

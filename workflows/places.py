@@ -57,18 +57,14 @@ def on_slide(profile: Profile) -> Place:
     """
     tags = profile.dicom
     frame = tags.get("FrameOfReference") or tags.get("Series") or profile.uri
-    down, right = _numbers(tags, "PixelSpacing") or (1 / profile.height, 1 / profile.width)
-    x, y = _numbers(tags, "ImagePositionSlide") or (0.0, 0.0)
+    down, right = profile.dicom_numbers("PixelSpacing") or (1 / profile.height, 1 / profile.width)
+    x, y = profile.dicom_numbers("ImagePositionSlide") or (0.0, 0.0)
     plain = Grid((right, 0.0, x, 0.0, down, y))
-    turn = _numbers(tags, "ImageOrientationSlide")
+    turn = profile.dicom_numbers("ImageOrientationSlide")
     if len(turn) != len(plain.affine):
         return Place(plain, f"slide {frame}", slack=1.0)
     turned = (right * turn[0], down * turn[3], x, right * turn[1], down * turn[4], y)
     return Place(Grid(turned) if maps_somewhere(turned) else plain, f"slide {frame}", slack=1.0)
-
-
-def _numbers(tags: Mapping[str, str], name: str) -> tuple[float, ...]:
-    return tuple(map(float, filter(None, tags.get(name, "").split("\\"))))
 
 
 def _on_map(affine: Affine6, crs: str | None, *, slack: float = 0.0) -> Place:

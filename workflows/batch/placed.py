@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,14 +31,8 @@ def moved(source: Profile, product: Profile) -> float | None:
 
 def _tags(profile: Profile) -> dict[str, Numbers]:
     """Numbers of the tags that say where a frame lies."""
-    tags = profile.dicom
     names = ("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
-    return {name: _numbers(tags.get(name, "")) for name in names}
-
-
-def _numbers(text: str) -> Numbers:
-    found = tuple(float(part) for part in text.split("\\") if part)
-    return found if all(map(math.isfinite, found)) else ()
+    return {name: profile.dicom_numbers(name) for name in names}
 
 
 def _size(profile: Profile, tags: dict[str, Numbers]) -> Numbers:

@@ -10,13 +10,12 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 
 from pipeline.profile import Profile
 from pipeline.scenes import landsat_files, stac
 from pipeline.scenes.found import leads_nowhere
-from pipeline.scenes.headers import read_header, safe_name
+from pipeline.scenes.headers import mark, read_header, safe_name
 from pipeline.scenes.image import Image, image_assets
 from pipeline.scenes.scene import Asset, Scene, SceneError, SceneOptions
 
@@ -86,7 +85,7 @@ def _keys(files: Sequence[Path]) -> list[str]:
     """Stems; with the suffix where two files share one, with a mark where they share that too."""
     stems, names = [_called(file.stem) for file in files], [_called(file.name) for file in files]
     return [
-        stem if _once(stem, stems) else name if _once(name, names) else f"{stem}-{_mark(file.name)}"
+        stem if _once(stem, stems) else name if _once(name, names) else f"{stem}-{mark(file.name)}"
         for file, stem, name in zip(files, stems, names, strict=True)
     ]
 
@@ -98,11 +97,7 @@ def _once(name: str, names: Sequence[str]) -> bool:
 
 def _called(text: str) -> str:
     """A name as part of file names; a mark of its own where nothing of it is ASCII."""
-    return safe_name(text) or f"image-{_mark(text)}"
-
-
-def _mark(text: str) -> str:
-    return sha256(os.fsencode(text)).hexdigest()[:8]
+    return safe_name(text) or f"image-{mark(text)}"
 
 
 def _assets(

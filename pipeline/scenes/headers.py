@@ -6,6 +6,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator
+from hashlib import sha256
 from pathlib import Path
 
 from pipeline.errors import SourceError
@@ -125,6 +126,11 @@ def grid_of(profile: Profile) -> tuple[object, ...]:
 def safe_name(text: str) -> str:
     """A name that is safe as part of a file name; "" if nothing of it is left."""
     return UNSAFE.sub("_", text).strip("._-")[:120]
+
+
+def mark(text: str) -> str:
+    """8 hexadecimal digits that tell names apart which are the same as file names."""
+    return sha256(os.fsencode(text)).hexdigest()[:8]
 
 
 def chosen(wanted: Iterable[str], *names: str | None) -> bool:

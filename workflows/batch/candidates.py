@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections import Counter
@@ -14,7 +13,7 @@ from pathlib import Path
 from pipeline.errors import ConfigError
 from pipeline.scenes import files_of, find_scenes
 from pipeline.scenes.found import Found
-from pipeline.scenes.headers import safe_name
+from pipeline.scenes.headers import mark, safe_name
 from pipeline.serial import digest
 from workflows.batch.job import Batch
 from workflows.batch.keys import Inputs, inputs_of, key_of, recipe_of
@@ -143,7 +142,7 @@ def _bare(found: Found) -> str:
 def _mark(batch: Batch, found: Found) -> str:
     """Tells scenes of one name apart by where they lie."""
     place = str(found.path.relative_to(batch.inbox))
-    return f"-{hashlib.sha256(os.fsencode(place)).hexdigest()[:8]}"
+    return f"-{mark(place)}"
 
 
 def check_places(batch: Batch) -> None:

@@ -55,22 +55,22 @@ def without_bias(weights: Weights, patches: Patches, located: Tensor) -> Weights
     The network itself where its features say too little of a constant.
     """
     network = Network(weights).eval().to(patches.device)
-    count, means, mean_errors, products = 0, *(torch.zeros((), dtype=torch.float64),) * 3
+    count, total, missing, products = 0, *torch.zeros(3, dtype=torch.float64)
     kernels = _last(network).weight.flatten(1)
     for some in torch.split(located, TOGETHER):
         inputs, wanted, _ = _equations(network, *patches.gather(some))
         errors = wanted - kernels @ inputs
         count += inputs.shape[1]
-        means = means + inputs.sum(dim=1).double().cpu()
-        mean_errors = mean_errors + errors.sum(dim=1).double().cpu()
+        total = total + inputs.sum(dim=1).double().cpu()
+        missing = missing + errors.sum(dim=1).double().cpu()
         products = products + (inputs @ inputs.T).double().cpu()
-    if not means.any():
+    if not total.any():
         return weights
-    direction = torch.linalg.solve(_ridged(products), means)
-    reach = float(means @ direction)
+    direction = torch.linalg.solve(_ridged(products), total)
+    reach = float(total @ direction)
     if reach < LEAST * count:
         return weights
-    moved = kernels.double().cpu() + torch.outer(mean_errors, direction) / reach
+    moved = kernels.double().cpu() + torch.outer(missing, direction) / reach
     *others, last = weights.layers
     weight = moved.float().numpy().reshape(last.weight.shape)
     return replace(weights, layers=(*others, Layer(weight)))

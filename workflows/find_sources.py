@@ -123,26 +123,34 @@ def _find(
             continue
         seen.add(real)
         uri = absolute(path)
-        if dicom.claims(uri):
-            patients = True
-            uri = _whole(uri)
-            if uri != absolute(path) and uri in seen:
-                continue
-            seen.add(uri)
+        patients = patients or dicom.claims(uri)
         try:
-            profile = open_source(uri, options).profile
+            opened, profile = _open(uri, options)
         except SourceError as error:
             skipped.append(Skip(uri, without_folders(error.message, uri)))
-        else:
-            found.append(Found(Address(uri, options), profile, name))
+            continue
+        if opened == uri or opened not in seen:
+            found.append(Found(Address(opened, options), profile, name))
+        seen.add(opened)
     if patients:  # folders, and what lies beside, are named after them too
         found = [replace(one, name=called(one.address.uri), patient=True) for one in found]
         skipped = [_anonymous(skip) for skip in skipped]
     return found, skipped
 
 
+def _open(uri: str, options: SourceOptions) -> tuple[str, Profile]:
+    """(what is opened, its facts): of a part of a slide the whole; raises SourceError."""
+    try:
+        return uri, open_source(uri, options).profile
+    except SourceError:
+        whole = _whole(uri) if dicom.claims(uri) else uri
+        if whole == uri:
+            raise
+        return whole, open_source(whole, options).profile
+
+
 def _whole(path: str) -> str:
-    """What a DICOM file is opened by: `FOLDER#ID` for a part of a slide, else its path."""
+    """`FOLDER#ID` for a file that is a part of a slide, else its path."""
     folder = os.path.dirname(path)
     try:
         if not text(read_header(path), "ConcatenationUID"):
@@ -177,8 +185,9 @@ def narrow(found: Found, positions: Sequence[int]) -> Found:
         return found
     numbers = tuple(found.profile.bands[position].number for position in positions)
     options = replace(found.address.options, bands=numbers)
-    profile = open_source(found.address.uri, options).profile
-    return replace(found, address=replace(found.address, options=options), profile=profile)
+    address = replace(found.address, options=options)
+    profile = address.open(found.profile.identity, shared=False).profile  # once for all frames
+    return replace(found, address=address, profile=profile)
 
 
 def without_folders(text: str, uri: str) -> str:
